@@ -67,7 +67,8 @@ func table() []row {
 		{path: "internal/httpapi/resend", imports: []string{"api", "auth"}, reason: "a translation, nothing more"},
 		{path: "internal/dashboard", imports: []string{"auth", "internal/store", "internal/submission"}, reason: service},
 
-		// Programs.
+		// Programs, and what is theirs alone.
+		{path: "internal/merge", imports: []string{".", "mail"}, reason: "it fills in messages and hands them to the client that it is given"},
 		{path: "cmd/postrider", tree: true, imports: []string{anything}, reason: "a program does not run on what only tests may use"},
 		{path: "bench", tree: true, imports: []string{anything, "internal/relaytest"}},
 		{path: "examples", tree: true, imports: []string{"."}, reason: "an example shows what every user can import"},

@@ -7,8 +7,8 @@
 // subtests is counted through these only, so that a group whose members were all
 // skipped is not one that passed.
 //
-// A real-server test is one whose reason for skipping begins with "real server:";
-// package relaytest words its reasons so. With POSTRIDER_TEST_REQUIRE_SERVERS=1 such a
+// A real-server test is one whose reason for skipping contains "real server:"; package
+// relaytest words its reasons so. With POSTRIDER_TEST_REQUIRE_SERVERS=1 such a
 // skip counts as failed.
 //
 // It does not choose the tests or their flags: the Makefile does, which is its caller.

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// realServer is how the reason of a skipped real-server test begins.
+// realServer stands in the reason of every skipped real-server test.
 const realServer = "real server:"
 
 // event is one line of go test -json; see go doc test2json.
@@ -178,7 +178,7 @@ func (t *tally) close(require bool, note string) bool {
 	}
 	var servers, others []skip
 	for _, s := range t.skipped {
-		if strings.HasPrefix(s.reason, realServer) {
+		if strings.Contains(s.reason, realServer) {
 			servers = append(servers, s)
 		} else {
 			others = append(others, s)

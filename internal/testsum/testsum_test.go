@@ -26,14 +26,14 @@ func TestSummary(t *testing.T) {
 func TestPass(t *testing.T) {}
 func TestGroup(t *testing.T) {
 	t.Run("a", func(t *testing.T) {})
-	t.Run("b", func(t *testing.T) { t.Skip("real server: no postfix here") })
+	t.Run("b", func(t *testing.T) { t.Skip("relaytest: real server: no postfix here") })
 }
 func TestRoot(t *testing.T) { t.Log("looking"); t.Skipf("root may %s", "read all") }
 `,
 			ok: true,
 			want: []string{
 				"Skipped:\n", "example.org/m TestRoot: root may read all\n",
-				"NOT TESTED against a real server:\n", "example.org/m TestGroup/b: real server: no postfix here\n",
+				"NOT TESTED against a real server:\n", "example.org/m TestGroup/b: relaytest: real server: no postfix here\n",
 			},
 			closing: "2 passed, 0 failed, 2 skipped\n",
 		},

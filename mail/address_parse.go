@@ -131,7 +131,7 @@ func parseMailbox(s string) (Address, *Fault) {
 const hintList = "separate several addresses by commas"
 
 // parseAddrSpec parses local-part@domain; whole is what the caller gave.
-func parseAddrSpec(s, whole given) (Address, *Fault) {
+func parseAddrSpec(s string, whole given) (Address, *Fault) {
 	var local, domain string
 	if s[0] == '"' {
 		content, rest, ok := cutQuoted(s)
@@ -162,7 +162,7 @@ func parseAddrSpec(s, whole given) (Address, *Fault) {
 }
 
 // dotStringFault says why an unquoted local part is not one.
-func dotStringFault(local, whole given) *Fault {
+func dotStringFault(local string, whole given) *Fault {
 	switch {
 	case local == "":
 		return fault(CodeInvalidAddress, "address %s has nothing before its @", whole)
@@ -183,7 +183,7 @@ func dotStringFault(local, whole given) *Fault {
 
 // explain gives a clearer fault than f where an addr-spec at fault shows a
 // syntax that people know from elsewhere and that is not taken here.
-func explain(s, whole given, f *Fault) *Fault {
+func explain(s string, whole given, f *Fault) *Fault {
 	// An address literal has colons but is no group: its fault is named as a
 	// domain's.
 	switch i := strings.IndexAny(s, "(:;,["); {
@@ -236,7 +236,7 @@ func cutEscaped(s string) (content, rest string, ok bool) {
 }
 
 // parsePhrase parses a display name: atoms, quoted strings and encoded words.
-func parsePhrase(s, whole given) (string, *Fault) {
+func parsePhrase(s string, whole given) (string, *Fault) {
 	var words phraseWords
 	for s = strings.TrimLeft(s, " \t"); s != ""; s = strings.TrimLeft(s, " \t") {
 		if s[0] == '"' {

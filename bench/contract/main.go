@@ -134,9 +134,10 @@ func (m *meter) measure(dial Dialer) Result {
 		r.AllocKB = float64(after.TotalAlloc-before.TotalAlloc) / 1024 / float64(r.Sent)
 	}
 	if m.o.Hold > 0 {
-		time.Sleep(m.o.Hold)
+		time.Sleep(m.o.Hold) //nolint:forbidigo // sitting still is what is measured
 		runtime.GC()
-		time.Sleep(200 * time.Millisecond) // the collector gives pages back in the background
+		//nolint:forbidigo // the collector gives pages back in the background and does not say when it is done
+		time.Sleep(200 * time.Millisecond)
 		r.HoldRSSKB = residentKB()
 		debug.FreeOSMemory()
 		r.FreedRSSKB = residentKB()

@@ -2,7 +2,7 @@
 // does as little work as it can, counts what it saw and can stand behind an
 // emulated round trip time (a delay line).
 //
-// It is not a server for tests of behaviour (smtptest is) and stores nothing.
+// It is not a server for tests of behavior (smtptest is) and stores nothing.
 // The program cmd/sink runs it in a process of its own, so that its CPU time
 // and memory are not those of the client that is measured.
 //
@@ -134,7 +134,7 @@ func (s *Server) serve(l net.Listener, implicit bool) {
 			return
 		}
 		if err != nil { // out of file descriptors, for one: others may end soon
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // nothing tells when one is free
 			continue
 		}
 		if s.cfg.RTT > 0 {

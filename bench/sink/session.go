@@ -230,7 +230,7 @@ func (t *session) bdat(arg string) bool {
 // accept counts a content that came whole and answers 250.
 func (t *session) accept(c *content) {
 	if d := t.srv.cfg.Think; d > 0 {
-		time.Sleep(d)
+		time.Sleep(d) //nolint:forbidigo // the wait is what was asked for
 	}
 	n := &t.srv.count
 	n.messages.Add(1)

@@ -14,7 +14,7 @@ func sleepUntil(t time.Time) {
 			return
 		}
 		if d > 3*time.Millisecond {
-			time.Sleep(d - 2*time.Millisecond)
+			time.Sleep(d - 2*time.Millisecond) //nolint:forbidigo // the delay is what was asked for
 			continue
 		}
 		ts := syscall.NsecToTimespec(int64(d))

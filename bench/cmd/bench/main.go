@@ -118,7 +118,14 @@ func parse(args []string) (settings, string, error) {
 	if f.NArg() > 1 {
 		return s, "", fmt.Errorf("one part at a time, not %q; flags come before it", f.Args())
 	}
-	return s, f.Arg(0), nil
+	what := f.Arg(0)
+	if what == "" {
+		what = "all"
+	}
+	if known := []string{"all", "throughput", "rtt", "attach", "idle", "report"}; !slices.Contains(known, what) {
+		return s, "", fmt.Errorf("%q is no part; there are %s", what, strings.Join(known, ", "))
+	}
+	return s, what, nil
 }
 
 func list(s string) []string {
@@ -178,19 +185,24 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
+// measure runs one part, or all of them in the order of the report.
 func measure(ctx context.Context, b *bench, what string) error {
-	parts := map[string]func(context.Context) error{
-		"throughput": b.throughput, "rtt": b.latency, "attach": b.attachment, "idle": b.idle,
-	}
-	if what != "" && what != "all" {
-		part, ok := parts[what]
-		if !ok {
-			return fmt.Errorf("%q is no part; bench -h lists them", what)
+	for _, p := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"throughput", b.throughput},
+		{"rtt", b.latency},
+		{"attach", b.attachment},
+		{"idle", b.idle},
+	} {
+		if what != "all" && what != p.name {
+			continue
 		}
-		return part(ctx)
-	}
-	for _, name := range []string{"throughput", "rtt", "attach", "idle"} {
-		if err := parts[name](ctx); err != nil {
+		if err := p.run(ctx); err != nil {
+			if ctx.Err() != nil {
+				return errors.New("interrupted; the raw results so far are kept, the report is not written")
+			}
 			return err
 		}
 	}

@@ -4,7 +4,7 @@
 # finds something; what it found lies under that package's testdata/fuzz.
 # FUZZ=pattern picks targets by name.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 readonly time="${FUZZTIME:-30s}" pick="${FUZZ:-.}" parallel="${FUZZPARALLEL:-}"
 found=0
@@ -19,7 +19,9 @@ for dir in $(scripts/modules.sh --tests); do
   }
   targets=$(awk '/^Fuzz/ { names[++n] = $1; next } $1 == "ok" { for (i = 1; i <= n; i++) print $2, names[i]; n = 0 }' <<<"$listing")
   while read -r package name; do
-    [ -n "$name" ] && [[ "$name" =~ $pick ]] || continue
+    if [ -z "$name" ] || [[ ! "$name" =~ $pick ]]; then
+      continue
+    fi
     found=$((found + 1))
     echo "== $package $name, $time"
     go -C "$dir" test -run '^$' -fuzz "^$name\$" -fuzztime "$time" ${parallel:+-parallel="$parallel"} "$package" </dev/null ||
@@ -28,6 +30,8 @@ for dir in $(scripts/modules.sh --tests); do
 done
 
 echo
-printf 'Found something: %s\n' "${failed[@]+"${failed[@]}"}" | grep -v ': $' || true
+for target in ${failed[@]+"${failed[@]}"}; do
+  echo "Found something: $target"
+done
 echo "$found fuzz targets ran for $time each, ${#failed[@]} found something"
 [ "$found" -gt 0 ] && [ "${#failed[@]}" = 0 ]

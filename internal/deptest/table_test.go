@@ -69,6 +69,7 @@ func table() []row {
 
 		// Programs, and what is theirs alone.
 		{path: "internal/merge", imports: []string{".", "mail", "smtp"}, reason: "it fills in messages and hands them to the client that it is given"},
+		{path: "internal/inbox", imports: []string{"mail", "smtp", "smtp/smtptest"}, reason: "it receives and never sends"},
 		{path: "cmd/postrider", tree: true, imports: []string{anything}, reason: "a program does not run on what only tests may use"},
 		{path: "bench", tree: true, imports: []string{anything, "internal/relaytest"}},
 		{path: "examples", tree: true, imports: []string{"."}, reason: "an example shows what every user can import"},

@@ -98,6 +98,16 @@ func checkMediaType(s string) *Fault {
 	return nil
 }
 
+// isToken tells whether s is a token, RFC 2045 §5.1.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if octetClass[s[i]]&classToken == 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // checkContentID checks a content id, without its angle brackets. RFC 2392
 // §2 wants left@right, but "logo" alone is what many write and all programs
 // take, so that only characters which need quoting are refused.

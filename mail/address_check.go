@@ -81,7 +81,7 @@ func checkAddress(a *Address, g given, l *Limits) *Fault {
 // domain knows which spelling its mailbox has.
 func checkLocalPart(local string, g given) *Fault {
 	if local == "" {
-		return fault(CodeInvalidAddress, "address %s has nothing before its @", g)
+		return noLocalPart(g)
 	}
 	if f := checkText("part before the @", local, false); f != nil {
 		f.Code = CodeInvalidAddress
@@ -89,6 +89,12 @@ func checkLocalPart(local string, g given) *Fault {
 		return f
 	}
 	return nil
+}
+
+// noLocalPart is the fault of an empty local part. RFC 5321 has "" stand for
+// one; nobody has such a mailbox, and in an Address it is a field forgotten.
+func noLocalPart(g given) *Fault {
+	return fault(CodeInvalidAddress, "address %s has nothing before its @; write it as user@example.com", g)
 }
 
 // needsIDNA tells whether a domain must go through the A-label algorithm:
@@ -114,7 +120,7 @@ func checkDomain(domain string, g given) (wire string, _ *Fault) {
 			return "", fault(CodeInvalidAddress, "address %s has a domain of %d octets; at most %d are possible", g, len(domain), maxDomainOctets)
 		}
 		ascii, err := idnaProfile.ToASCII(domain)
-		if err != nil {
+		if err != nil || !utf8.ValidString(domain) {
 			return "", fault(CodeInvalidAddress, "address %s has a domain that cannot be written in A-labels (RFC 5890); check its spelling", g)
 		}
 		domain = ascii

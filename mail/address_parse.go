@@ -37,6 +37,9 @@ func ParseAddressList(s string) ([]Address, error) {
 	if strings.Trim(s, " \t") == "" {
 		return nil, Faults{*fault(CodeRequired, "address list is empty; give at least one address")}
 	}
+	if i := topLevel(s, ':'); i >= 0 && !strings.ContainsAny(s[:i], "@[") {
+		return nil, Faults{*groupFault(given{text: s})}
+	}
 	var list []Address
 	var faults Faults
 	for i := 0; ; i++ {
@@ -107,28 +110,26 @@ func parseMailbox(s string) (Address, *Fault) {
 	if open < 0 {
 		return parseAddrSpec(s, g)
 	}
+	name, f := parsePhrase(s[:open], g)
+	if f != nil {
+		return Address{}, f
+	}
 	spec := s[open+1:]
 	end := topLevel(spec, '>')
 	if end != len(spec)-1 {
 		if end < 0 {
 			return Address{}, fault(CodeInvalidAddress, "address %s has no > after its <", g)
 		}
-		return Address{}, fault(CodeInvalidAddress, "address %s has text after its >; %s", g, hintList)
+		return Address{}, fault(CodeInvalidAddress, "address %s has text after its >; separate several addresses by commas", g)
 	}
 	spec = strings.Trim(spec[:end], " \t")
 	if spec == "" {
 		return Address{}, fault(CodeInvalidAddress, "address %s has nothing between < and >", g)
 	}
-	name, f := parsePhrase(s[:open], g)
-	if f != nil {
-		return Address{}, f
-	}
 	a, f := parseAddrSpec(spec, g)
 	a.Name = name
 	return a, f
 }
-
-const hintList = "separate several addresses by commas"
 
 // parseAddrSpec parses local-part@domain; whole is what the caller gave.
 func parseAddrSpec(s string, whole given) (Address, *Fault) {
@@ -165,7 +166,7 @@ func parseAddrSpec(s string, whole given) (Address, *Fault) {
 func dotStringFault(local string, whole given) *Fault {
 	switch {
 	case local == "":
-		return fault(CodeInvalidAddress, "address %s has nothing before its @", whole)
+		return noLocalPart(whole)
 	case local[0] == '.':
 		return fault(CodeInvalidAddress, "address %s begins with a dot; remove it", whole)
 	case local[len(local)-1] == '.':
@@ -189,6 +190,8 @@ func explain(s string, whole given, f *Fault) *Fault {
 	switch i := strings.IndexAny(s, "(:;,["); {
 	case i < 0 || s[i] == '[':
 		return f
+	case s[0] == '@' && strings.Contains(s, ":"):
+		return fault(CodeInvalidAddress, "address %s has a source route; leave out everything up to the colon", whole)
 	case s[i] == '(':
 		return fault(CodeInvalidAddress, "address %s has a comment in parentheses; remove it, or write the name before <…>", whole)
 	case s[i] == ',':

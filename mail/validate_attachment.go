@@ -85,7 +85,7 @@ func checkMediaType(s string) *Fault {
 	name, _, _ := strings.Cut(s, ";")
 	kind, sub, ok := strings.Cut(strings.TrimRight(name, " "), "/")
 	switch {
-	case !ok || !isToken(kind) || !isToken(sub) || !isASCII(s):
+	case !ok || !isMIMEToken(kind) || !isMIMEToken(sub) || !isASCII(s):
 		return fault(CodeInvalidMediaType, "media type %s is not one; write it as type/subtype, such as application/pdf", show(s))
 	case strings.EqualFold(kind, "multipart"):
 		return fault(CodeInvalidMediaType, "media type %s cannot be that of an attachment; parts with parts in them are made here", show(s))
@@ -98,8 +98,8 @@ func checkMediaType(s string) *Fault {
 	return nil
 }
 
-// isToken tells whether s is a token, RFC 2045 §5.1.
-func isToken(s string) bool {
+// isMIMEToken tells whether s is a token, RFC 2045 §5.1.
+func isMIMEToken(s string) bool {
 	for i := range len(s) {
 		if octetClass[s[i]]&classToken == 0 {
 			return false
@@ -153,7 +153,7 @@ func (fs *Faults) checkCalendar(c *Calendar, l *Limits) {
 	switch {
 	case c.Method == "":
 		fs.add("calendar.method", CodeRequired, "calendar has no method; give the METHOD of its data, such as REQUEST")
-	case !isToken(c.Method) || len(c.Method) > maxMediaTypeOctets:
+	case !isMIMEToken(c.Method) || len(c.Method) > maxMediaTypeOctets:
 		fs.add("calendar.method", CodeInvalidValue, "calendar method %s is not one; give the METHOD of its data, such as REQUEST", show(c.Method))
 	}
 	switch {

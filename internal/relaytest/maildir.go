@@ -90,7 +90,7 @@ func (m *maildir) read(mailbox string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	messages := make([][]byte, 0, len(found))
+	var messages [][]byte
 	for _, s := range found {
 		raw, err := os.ReadFile(s.file)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -160,8 +161,19 @@ func (p *Postfix) start() {
 	err := p.process.waitGreeting(p.t.Context(), []string{p.Addr, p.PlainAddr}, []string{p.TLSAddr})
 	if err != nil {
 		p.process.stop(false)
-		p.t.Fatalf("relaytest: start Postfix: %v\n%s", err, tail(p.Log()))
+		p.t.Fatalf("relaytest: start Postfix: %v\n%s%s", err, p.complaints(), tail(p.Log()))
 	}
+}
+
+// complaints returns what postconf has against the configuration. What the
+// server says before its log service runs goes to syslog, where there is any.
+func (p *Postfix) complaints() string {
+	cmd := exec.Command("postconf", "-n", "-c", filepath.Join(p.dir, "etc"))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	// Its failure is the text on stderr.
+	_ = cmd.Run()
+	return stderr.String()
 }
 
 // TLSConfig returns a client configuration that trusts this server only.

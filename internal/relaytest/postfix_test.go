@@ -1,51 +1,115 @@
 package relaytest_test
 
 import (
-	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+	"github.com/xdg-go/scram"
 
 	"github.com/postrider/postrider/internal/relaytest"
 )
 
-const letter = "From: Alice <alice@example.com>\r\nTo: bob@example.com\r\nSubject: Hello\r\n\r\nOne line.\r\n.dot\r\n"
+// cramClient is CRAM-MD5 (RFC 2195).
+type cramClient struct{ user, password string }
 
-func waitContext(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	t.Cleanup(cancel)
-	return ctx
+func (cramClient) Start() (string, []byte, error) { return "CRAM-MD5", nil, nil }
+
+func (c cramClient) Next(challenge []byte) ([]byte, error) {
+	mac := hmac.New(md5.New, []byte(c.password))
+	mac.Write(challenge)
+	return []byte(c.user + " " + hex.EncodeToString(mac.Sum(nil))), nil
 }
 
-func TestPostfixSTARTTLSAndAuth(t *testing.T) {
-	server := relaytest.StartPostfix(t, relaytest.PostfixConfig{Users: map[string]string{"alice": "geheim"}})
-	c, err := smtp.DialStartTLS(server.Addr, server.TLSConfig())
+// scramClient is SCRAM (RFC 5802) by a library that is not ours.
+type scramClient struct {
+	name string
+	conv *scram.ClientConversation
+}
+
+func newSCRAM(t *testing.T, name string, h func() hash.Hash, user, password string) scramClient {
+	t.Helper()
+	c, err := scram.HashGeneratorFcn(h).NewClient(user, password, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scramClient{name, c.NewConversation()}
+}
+
+func (c scramClient) Start() (string, []byte, error) {
+	first, err := c.conv.Step("")
+	return c.name, []byte(first), err
+}
+
+func (c scramClient) Next(challenge []byte) ([]byte, error) {
+	answer, err := c.conv.Step(string(challenge))
+	return []byte(answer), err
+}
+
+func TestMechanisms(t *testing.T) {
+	s := settings{users: map[string]string{"alice": "geheim", "bob@example.com": "other"}}
+	onEach(t, s, func(t *testing.T, srv server) {
+		clients := []sasl.Client{
+			sasl.NewPlainClient("", "bob@example.com", "other"),
+			sasl.NewLoginClient("alice", "geheim"),
+			cramClient{"alice", "geheim"},
+			cramClient{"bob@example.com", "other"},
+		}
+		if _, ok := srv.mailServer.(*relaytest.Postfix); ok {
+			clients = append(clients,
+				newSCRAM(t, "SCRAM-SHA-1", sha1.New, "alice", "geheim"),
+				newSCRAM(t, "SCRAM-SHA-256", sha256.New, "alice", "geheim"),
+				newSCRAM(t, "SCRAM-SHA-256", sha256.New, "bob@example.com", "other"))
+		}
+		for _, client := range clients {
+			c := srv.startTLS(t)
+			if err := c.Auth(client); err != nil {
+				t.Errorf("%T: %v\n%s", client, err, srv.Log())
+			}
+		}
+	})
+}
+
+func TestOnlyTheseMechanisms(t *testing.T) {
+	s := settings{users: map[string]string{"alice": "geheim"}, mechanisms: []string{"CRAM-MD5"}}
+	onEach(t, s, func(t *testing.T, srv server) {
+		if _, mechanisms := srv.startTLS(t).Extension("AUTH"); mechanisms != "CRAM-MD5" {
+			t.Errorf("announced: %s", mechanisms)
+		}
+	})
+}
+
+func TestPostfixClientMessageRate(t *testing.T) {
+	p := relaytest.StartPostfix(t, relaytest.PostfixConfig{ClientMessageRate: 2})
+	c, err := smtp.Dial(p.PlainAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.Auth(sasl.NewPlainClient("", "alice", "geheim")); err != nil {
-		t.Fatalf("auth: %v\n%s", err, server.Log())
-	}
-	for _, ext := range []string{"CHUNKING", "PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "SIZE"} {
-		if ok, _ := c.Extension(ext); !ok {
-			t.Errorf("%s is not announced", ext)
+	for range 2 {
+		if err := c.SendMail("a@example.com", []string{"b@example.com"}, strings.NewReader(letter)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	_, mechs := c.Extension("AUTH")
-	t.Log(mechs)
-	if err := c.SendMail("alice@example.com", []string{"bob@example.com"}, strings.NewReader(letter)); err != nil {
+	wantCode(t, c.Mail("a@example.com", nil), 450, smtp.EnhancedCode{4, 7, 1})
+}
+
+func TestPostfixExtra(t *testing.T) {
+	p := relaytest.StartPostfix(t, relaytest.PostfixConfig{Extra: map[string]string{
+		"header_checks": "regexp:{{/^Subject: Hello/ REJECT 5.7.1 not this}}",
+	}})
+	c, err := smtp.Dial(p.PlainAddr)
+	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := server.WaitMessages(waitContext(t), "Bob@example.com", 1)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, server.Log())
-	}
-	if text := string(relaytest.WithoutTrace(got[0])); text != letter {
-		t.Errorf("arrived %q, sent %q", text, letter)
-	}
+	defer c.Close()
+	err = c.SendMail("a@example.com", []string{"b@example.com"}, strings.NewReader(letter))
+	wantCode(t, err, 550, smtp.EnhancedCode{5, 7, 1})
 }

@@ -165,14 +165,21 @@ func (p *Postfix) start() {
 	}
 }
 
-// complaints returns what postconf has against the configuration. What the
-// server says before its log service runs goes to syslog, where there is any.
+// complaints returns what Postfix's tools have against the configuration. The
+// server itself says nothing before it has read it all (its words go to syslog,
+// where there is one) and passes over misspelt parameters.
 func (p *Postfix) complaints() string {
-	cmd := exec.Command("postconf", "-n", "-c", filepath.Join(p.dir, "etc"))
+	etc := filepath.Join(p.dir, "etc")
 	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	// Its failure is the text on stderr.
-	_ = cmd.Run()
+	for _, argv := range [][]string{
+		{"postconf", "-c", etc, "-n"},
+		{"postmap", "-c", etc, "-q", "x", "static:x"},
+	} {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stderr = &stderr
+		// Its failure is the text on stderr.
+		_ = cmd.Run()
+	}
 	return stderr.String()
 }
 

@@ -116,10 +116,10 @@ func parseMailbox(s string) (Address, *Fault) {
 	}
 	spec := s[open+1:]
 	end := topLevel(spec, '>')
-	if end != len(spec)-1 {
-		if end < 0 {
-			return Address{}, fault(CodeInvalidAddress, "address %s has no > after its <", g)
-		}
+	switch {
+	case end < 0:
+		return Address{}, fault(CodeInvalidAddress, "address %s has no > after its <", g)
+	case end < len(spec)-1:
 		return Address{}, fault(CodeInvalidAddress, "address %s has text after its >; separate several addresses by commas", g)
 	}
 	spec = strings.Trim(spec[:end], " \t")

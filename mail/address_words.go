@@ -2,7 +2,6 @@ package mail
 
 import (
 	"encoding/base64"
-	"io"
 	"strings"
 )
 
@@ -82,15 +81,17 @@ func (w *phraseWords) String() string {
 
 // charsetText gives octets of a charset as UTF-8.
 func charsetText(charset string, raw []byte) (string, bool) {
-	r, err := ToUTF8(charset, strings.NewReader(string(raw)))
-	if err != nil {
+	enc, f := charsetEncoding(charset)
+	if f != nil {
 		return "", false
 	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return "", false
+	if enc != nil {
+		var err error
+		if raw, err = enc.NewDecoder().Bytes(raw); err != nil {
+			return "", false
+		}
 	}
-	return strings.ToValidUTF8(string(text), "\ufffd"), true
+	return strings.ToValidUTF8(string(raw), "\ufffd"), true
 }
 
 // decodeWord takes an encoded word apart: =?charset?B?text?= or

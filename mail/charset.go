@@ -19,24 +19,35 @@ import (
 // U+FFFD, except that UTF-8 passes as it is: validation reports what is wrong
 // in it. An unknown charset is a [Fault] with CodeInvalidValue that names it.
 func ToUTF8(charset string, r io.Reader) (io.Reader, error) {
+	enc, f := charsetEncoding(charset)
+	if f != nil {
+		return nil, *f
+	}
+	if enc != nil {
+		r = transform.NewReader(r, enc.NewDecoder())
+	}
+	return &bomReader{r: bufio.NewReader(r)}, nil
+}
+
+// charsetEncoding finds a charset by its name; nil stands for UTF-8.
+func charsetEncoding(charset string) (encoding.Encoding, *Fault) {
 	if charset == "" {
-		return &bomReader{r: bufio.NewReader(r)}, nil
+		return nil, nil
 	}
 	enc, err := htmlindex.Get(charset)
+	switch {
 	// "replacement" is the standard's word for charsets that must not be
 	// decoded (ISO-2022-KR and others): it makes one U+FFFD of a whole text.
-	if err != nil || enc == encoding.Replacement {
-		return nil, *fault(CodeInvalidValue, "charset %s is not known; convert the text to UTF-8", show(charset))
-	}
-	switch {
+	case err != nil || enc == encoding.Replacement:
+		return nil, fault(CodeInvalidValue, "charset %s is not known; convert the text to UTF-8", show(charset))
 	case enc == unicode.UTF8:
-		return &bomReader{r: bufio.NewReader(r)}, nil
+		return nil, nil
 	case strings.EqualFold(strings.TrimSpace(charset), "utf-16"):
 		// The standard reads "utf-16" as little-endian; the byte order mark
 		// that RFC 2781 §3.3 has senders write decides if there is one.
-		enc = unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+		return unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), nil
 	}
-	return &bomReader{r: bufio.NewReader(transform.NewReader(r, enc.NewDecoder()))}, nil
+	return enc, nil
 }
 
 // bomReader leaves out a byte order mark at the beginning of UTF-8 text.

@@ -28,10 +28,11 @@ func Base64Attachment(filename, base64Text string) Attachment {
 	return a
 }
 
-// Classes of octets in base64 text.
+// Classes of octets in base64 text, one bit each, so that the classes of
+// several octets can be looked at together.
 const (
-	b64Alphabet = iota
-	b64Space    // CR, LF, TAB, SP: lines of any length are taken (RFC 2045 §6.8)
+	b64Alphabet = 0
+	b64Space    = 1 << iota // CR, LF, TAB, SP: lines of any length are taken (RFC 2045 §6.8)
 	b64Pad
 	b64URL // the URL-safe alphabet of RFC 4648 §5
 	b64Bad
@@ -169,6 +170,23 @@ func (r *base64Reader) Close() error {
 	return nil
 }
 
+// spaceIndex is where the first white space is in checked base64 text, its
+// length if there is none.
+func spaceIndex(s string) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := s[i : i+8]
+		if (b64Class[w[0]]|b64Class[w[1]]|b64Class[w[2]]|b64Class[w[3]]|
+			b64Class[w[4]]|b64Class[w[5]]|b64Class[w[6]]|b64Class[w[7]])&b64Space != 0 {
+			break
+		}
+	}
+	for i < len(s) && b64Class[s[i]] != b64Space {
+		i++
+	}
+	return i
+}
+
 // fill decodes the next block. The text was checked to be whole groups of
 // four, so each block is, too.
 func (r *base64Reader) fill() error {
@@ -178,11 +196,14 @@ func (r *base64Reader) fill() error {
 		r.text = r.text[n:]
 	} else {
 		i := 0
-		for ; i < len(r.text) && n < len(r.in); i++ {
-			if c := r.text[i]; b64Class[c] != b64Space {
-				r.in[n] = c
-				n++
+		for i < len(r.text) && n < len(r.in) {
+			if b64Class[r.text[i]] == b64Space {
+				i++
+				continue
 			}
+			run := spaceIndex(r.text[i:min(len(r.text), i+len(r.in)-n)])
+			n += copy(r.in[n:], r.text[i:i+run])
+			i += run
 		}
 		r.text = r.text[i:]
 	}

@@ -166,7 +166,7 @@ func (fs *Faults) checkCalendar(c *Calendar, l *Limits) {
 	case !utf8.Valid(c.Data):
 		fs.add("calendar.data", CodeInvalidUTF8, "calendar data is not UTF-8; convert it from its charset")
 	default:
-		if inside := calendarMethod(c.Data); inside != "" && c.Method != "" && !strings.EqualFold(inside, c.Method) {
+		if inside := calendarMethod(c.Data); inside != "" && isMIMEToken(c.Method) && !strings.EqualFold(inside, c.Method) {
 			fs.add("calendar.method", CodeConflict, "calendar method is %s, but the data has METHOD:%s; give the same (RFC 6047 §2.4)", show(c.Method), strings.Trim(show(inside), `"`))
 		}
 	}

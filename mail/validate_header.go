@@ -180,35 +180,32 @@ func (fs *Faults) checkUnsubscribe(m *Message, l *Limits) {
 		if f != nil {
 			fs.addAt(at("list_unsubscribe", i), f)
 		}
-		https = https || scheme == "https"
+		// A URI at fault may have been meant to be the https one.
+		https = https || scheme == "https" || f != nil
 	}
 	if m.ListUnsubscribePost && !https {
 		fs.add("list_unsubscribe_post", CodeConflict, "one-click unsubscription needs an https URI in list_unsubscribe (RFC 8058)")
 	}
 }
 
-// checkUnsubscribeURI checks one URI and gives its scheme, which is filled in
-// for URIs at fault as well, as far as it can be told.
+// checkUnsubscribeURI checks one URI and gives its scheme.
 func checkUnsubscribeURI(s string) (scheme string, _ *Fault) {
-	if i := strings.IndexByte(s, ':'); i >= 0 && i <= len("mailto") {
-		scheme = strings.ToLower(s[:i])
-	}
 	if len(s) > maxURIOctets {
-		return scheme, fault(CodeTooLong, "URI %s has %d octets; at most %d are allowed", show(s), len(s), maxURIOctets)
+		return "", fault(CodeTooLong, "URI %s has %d octets; at most %d are allowed", show(s), len(s), maxURIOctets)
 	}
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '<' || c == '>' || c == '"' {
-			return scheme, fault(CodeInvalidURI, "URI %s has %q, which must be percent-encoded; angle brackets are left out", show(s), c)
+			return "", fault(CodeInvalidURI, "URI %s has %q, which must be percent-encoded; angle brackets are left out", show(s), c)
 		}
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return scheme, fault(CodeInvalidURI, "URI %s cannot be read; give one such as https://example.com/leave?id=1", show(s))
-	case scheme == "https" && u.Host != "", scheme == "mailto" && u.Opaque != "":
-		return scheme, nil
+		return "", fault(CodeInvalidURI, "URI %s cannot be read; give one such as https://example.com/leave?id=1", show(s))
+	case u.Scheme == "https" && u.Host != "", u.Scheme == "mailto" && u.Opaque != "":
+		return u.Scheme, nil
 	}
-	return scheme, fault(CodeInvalidURI, "URI %s cannot be used to leave a list; give an https or mailto URI", show(s))
+	return "", fault(CodeInvalidURI, "URI %s cannot be used to leave a list; give an https or mailto URI", show(s))
 }
 
 // checkWords checks the fields that know a few words only.

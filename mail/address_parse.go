@@ -19,13 +19,22 @@ import (
 // with the default limits; [Addr] and validation serve those who have their
 // own. The error is a [Fault] without a field.
 func ParseAddress(s string) (Address, error) {
-	a, f := parseMailbox(s)
-	if f == nil {
-		l := DefaultLimits()
-		f = checkAddress(&a, given{text: s}, &l)
-	}
+	l := DefaultLimits()
+	a, f := parseWithin(s, &l)
 	if f != nil {
 		return Address{}, *f
+	}
+	return a, nil
+}
+
+// parseWithin parses and checks one mailbox.
+func parseWithin(s string, l *Limits) (Address, *Fault) {
+	a, f := parseMailbox(s)
+	if f == nil {
+		f = checkAddress(&a, given{text: s}, l)
+	}
+	if f != nil {
+		return Address{}, f
 	}
 	return a, nil
 }
@@ -40,6 +49,7 @@ func ParseAddressList(s string) ([]Address, error) {
 	if i := topLevel(s, ':'); i >= 0 && !strings.ContainsAny(s[:i], "@[") {
 		return nil, Faults{*groupFault(given{text: s})}
 	}
+	limits := DefaultLimits()
 	var list []Address
 	var faults Faults
 	for i := 0; ; i++ {
@@ -48,14 +58,15 @@ func ParseAddressList(s string) ([]Address, error) {
 		if end >= 0 {
 			one = s[:end]
 		}
-		a, err := ParseAddress(one)
-		if err == nil {
+		a, f := parseWithin(one, &limits)
+		switch {
+		case f == nil:
 			list = append(list, a)
-		} else if f, ok := err.(Fault); ok && len(faults) < maxListFaults {
+		case len(faults) < maxListFaults:
 			if f.Code == CodeRequired {
 				f.Detail = "address is empty; remove the extra comma"
 			}
-			faults.addAt(at("", i), &f)
+			faults.addAt(at("", i), f)
 		}
 		if end < 0 {
 			break
@@ -78,9 +89,10 @@ func topLevel(s string, c byte) int {
 	for i := 0; i < len(s); i++ {
 		switch b := s[i]; {
 		case quoted:
-			if b == '\\' {
+			switch b {
+			case '\\':
 				i++
-			} else if b == '"' {
+			case '"':
 				quoted = false
 			}
 		case b == c && (!angle || c == '>'):

@@ -2,7 +2,9 @@ package mail
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -79,7 +81,7 @@ func FileAttachment(path string) (Attachment, error) {
 // text would repeat the path, so only its innermost reason is shown.
 func unreadable(path string, err error) Fault {
 	reason := err
-	if pe, ok := err.(*os.PathError); ok {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		reason = pe.Err
 	}
 	f := *fault(CodeUnreadable, "attachment %s cannot be read: %v", show(path), reason)

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"errors"
 	"io"
 	"strings"
 
@@ -149,9 +150,10 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 func (r *base64Reader) WriteTo(w io.Writer) (total int64, err error) {
 	for {
 		if len(r.out) == 0 {
-			if err := r.fill(); err == io.EOF {
-				return total, nil
-			} else if err != nil {
+			if err := r.fill(); err != nil {
+				if errors.Is(err, io.EOF) {
+					err = nil
+				}
 				return total, err
 			}
 		}

@@ -60,7 +60,7 @@ func ExampleLimits() {
 	limits := &mail.Limits{Recipients: -1, SubjectOctets: 78}
 	fmt.Println(mail.ValidateSubject("A subject that no line of a terminal will ever show in one piece, however wide it is", limits))
 	// Output:
-	// subject: subject has 85 octets; at most 78 are allowed
+	// subject: subject has 84 octets; at most 78 are allowed
 }
 
 func ExampleToUTF8() {

@@ -1,0 +1,130 @@
+package smtp
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/postrider/postrider/smtp/sasl"
+)
+
+// maxAuthLine bounds the AUTH command with its initial response (RFC 4954 §4).
+const maxAuthLine = 12288
+
+// authenticate logs in (RFC 4954).
+func (c *Conn) authenticate(ctx context.Context) error {
+	encrypted := c.tls != nil || c.d.cfg.DangerouslyAllowPlaintextAuth
+	mech, err := sasl.Choose(c.ext.mechanisms(), encrypted, c.d.auth)
+	if err != nil {
+		return &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
+	}
+	err = c.exchange(ctx, mech)
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == 535 && !c.closed.Load() && sasl.Refreshable(mech) {
+		// The token may have ended early. A password is never tried twice:
+		// that locks accounts.
+		err = c.exchange(ctx, mech)
+	}
+	if err != nil {
+		return err
+	}
+	c.authMech = mech.Name()
+	return nil
+}
+
+// exchange is one AUTH command to its final reply.
+func (c *Conn) exchange(ctx context.Context, mech sasl.Mechanism) error {
+	initial, has, err := mech.Start(ctx)
+	if err != nil {
+		if c.closed.Load() {
+			return lossError(PhaseAuth, "AUTH", c.deathCause())
+		}
+		e := &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
+		if c.d.auth.Token != nil {
+			// Whoever issues tokens is out of order, not this configuration.
+			e.Class = ClassTransient
+		}
+		return e
+	}
+	command := "AUTH " + mech.Name()
+	line, withheld := command, has
+	if has {
+		response := base64.StdEncoding.EncodeToString(initial)
+		if response == "" {
+			response = "=" // RFC 4954 §4: an empty initial response
+		}
+		if len(command)+1+len(response)+2 <= maxAuthLine {
+			line, withheld = command+" "+response, false
+			command += " " + blotted
+		}
+	}
+	r, err := c.secretCommand(line, command)
+	for err == nil && r.Code == 334 {
+		var response []byte
+		if withheld {
+			response, withheld = initial, false
+		} else if response, err = c.answer(ctx, mech, r); err != nil {
+			return err
+		}
+		r, err = c.secretCommand(base64.StdEncoding.EncodeToString(response), blotted)
+	}
+	if err != nil {
+		return err
+	}
+	if !r.IsPositive() {
+		return c.authRefused(mech, r)
+	}
+	if err := mech.Accepted(); err != nil {
+		return &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
+	}
+	return nil
+}
+
+// answer has the mechanism answer a challenge. If it cannot, the exchange is
+// cancelled (RFC 4954 §4).
+func (c *Conn) answer(ctx context.Context, mech sasl.Mechanism, r Reply) ([]byte, error) {
+	challenge, err := base64.StdEncoding.DecodeString(r.Text())
+	if err == nil {
+		var response []byte
+		if response, err = mech.Next(ctx, challenge); err == nil {
+			return response, nil
+		}
+	} else {
+		err = errors.New("the server's challenge is not base64")
+	}
+	if _, cancelErr := c.secretCommand("*", "*"); cancelErr != nil {
+		return nil, cancelErr
+	}
+	return nil, &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
+}
+
+// authRefused makes an error of a final reply.
+func (c *Conn) authRefused(mech sasl.Mechanism, r Reply) error {
+	e := replyError(PhaseAuth, "AUTH", r)
+	if e.Class == ClassPermanent {
+		e.Class = ClassRelay // it is our settings that are refused
+	}
+	if cause := mech.Refused(); cause != nil {
+		e.Err = errors.Join(e.Err, cause)
+	}
+	return e
+}
+
+// secretCommand is command with another line in the trace.
+func (c *Conn) secretCommand(line, shown string) (Reply, error) {
+	f := c.d.getFlight()
+	defer c.d.putFlight(f)
+	// The buffer is used again by others.
+	defer func() { clear(f.buf[:cap(f.buf)]) }()
+	c.traceLine("C", shown)
+	err := f.put(expectAuth, line)
+	if err != nil {
+		return Reply{}, &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: fmt.Errorf("response of the mechanism: %w", err)}
+	}
+	c.send(f)
+	r, err := c.next()
+	if err != nil {
+		return Reply{}, lossError(PhaseAuth, "AUTH", err)
+	}
+	return r, nil
+}

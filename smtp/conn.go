@@ -1,0 +1,172 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is one session with a server. Its methods are called one at a time,
+// except Close, Closed and AfterClose, which may be called from anywhere at
+// any time. After an error that is not a plain refusal the session is over;
+// Closed says so.
+type Conn struct {
+	d       *Dialer
+	id      uint64
+	wire    *wire
+	nc      net.Conn // wire, or TLS over it
+	tls     *tls.Conn
+	in      inbox
+	done    chan struct{} // closed when the reader goroutine has ended
+	trace   func(TraceLine)
+	traceMu sync.Mutex
+
+	closed   atomic.Bool
+	busy     atomic.Bool
+	stopCtx  func() bool // unhooks the context of the call in progress
+	greeting Reply
+	ext      extensions
+	authMech string
+	manual   mailParams // of the last call of Mail
+	rset     bool       // a refused transaction is open: RSET before the next MAIL
+	messages int        // transactions begun
+	idleFrom time.Time  // when the last call ended
+}
+
+func newConn(d *Dialer, nc net.Conn) *Conn {
+	w := &wire{Conn: nc}
+	c := &Conn{d: d, id: d.conns.Add(1), wire: w, nc: w, trace: d.cfg.Trace}
+	c.in.wake = make(chan struct{}, 1)
+	return c
+}
+
+// startReader begins reading from c.nc.
+func (c *Conn) startReader() {
+	done := make(chan struct{})
+	c.done = done
+	go c.readLoop(c.nc, done)
+}
+
+// await waits for the reader goroutine, if there is one.
+func (c *Conn) await() {
+	if c.done != nil {
+		<-c.done
+	}
+}
+
+var errBusy = errors.New("smtp: the connection is in use by another call")
+
+// enter takes hold of the connection for one call. Until leave, the end of ctx
+// kills the connection, whatever it is doing.
+func (c *Conn) enter(ctx context.Context) error {
+	if !c.busy.CompareAndSwap(false, true) {
+		return errBusy
+	}
+	if err := ctx.Err(); err != nil {
+		c.busy.Store(false)
+		return err
+	}
+	if ctx.Done() != nil {
+		c.stopCtx = context.AfterFunc(ctx, func() { c.die(contextError(ctx)) })
+	}
+	return nil
+}
+
+// leave ends the call that enter began.
+func (c *Conn) leave(ctx context.Context) {
+	if c.stopCtx != nil && !c.stopCtx() {
+		// The function has begun and will kill the connection at some
+		// moment. Let that be now, not when somebody else is using it.
+		c.die(contextError(ctx))
+	}
+	c.stopCtx = nil
+	c.idleFrom = time.Now()
+	c.busy.Store(false)
+}
+
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return errors.Join(err, cause)
+}
+
+func (c *Conn) deathCause() error {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.err
+}
+
+// Closed says whether the session is over: the server closed it or said 421,
+// a call failed or was interrupted, or Close or Quit was called.
+func (c *Conn) Closed() bool { return c.closed.Load() }
+
+// AfterClose has f called once, in a goroutine of its own or the reader's,
+// when the session ends for any reason; at once if it has ended. f must not
+// block. stop takes it back and says whether that was in time.
+func (c *Conn) AfterClose(f func()) (stop func() bool) {
+	in := &c.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.dead {
+		go f()
+		return func() bool { return false }
+	}
+	if in.onClose == nil {
+		in.onClose = make(map[int]func())
+	}
+	in.closeSeq++
+	id := in.closeSeq
+	in.onClose[id] = f
+	return func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		_, ok := in.onClose[id]
+		delete(in.onClose, id)
+		return ok
+	}
+}
+
+// Close ends the session at once, without QUIT, also under a call in progress,
+// which then fails. It waits for the reader goroutine. Closing twice is
+// harmless; the error is always nil.
+func (c *Conn) Close() error {
+	c.die(errClosed)
+	c.await()
+	return nil
+}
+
+// Greeting is the server's first reply.
+func (c *Conn) Greeting() Reply { return c.greeting }
+
+// Extensions gives the EHLO keywords, in upper case, with their parameters.
+// The map is the caller's.
+func (c *Conn) Extensions() map[string]string { return c.ext.all() }
+
+// Extension looks a keyword up, in any case. params is what followed it.
+func (c *Conn) Extension(keyword string) (params string, ok bool) { return c.ext.lookup(keyword) }
+
+// TLSState describes the TLS connection; ok is false without TLS.
+func (c *Conn) TLSState() (state tls.ConnectionState, ok bool) {
+	if c.tls == nil {
+		return state, false
+	}
+	return c.tls.ConnectionState(), true
+}
+
+// AuthMechanism is the SASL mechanism that was used; "": none.
+func (c *Conn) AuthMechanism() string { return c.authMech }
+
+// LocalAddr is the local end.
+func (c *Conn) LocalAddr() net.Addr { return c.wire.LocalAddr() }
+
+// RemoteAddr is the server's end.
+func (c *Conn) RemoteAddr() net.Addr { return c.wire.RemoteAddr() }
+
+// Messages counts the transactions begun.
+func (c *Conn) Messages() int { return c.messages }

@@ -1,0 +1,287 @@
+package smtp
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// expectation is a reply that the server owes us.
+type expectation uint8
+
+const (
+	expectGreeting expectation = iota
+	expectHello
+	expectStartTLS
+	expectAuth
+	expectMail // MAIL, RSET, NOOP
+	expectRcpt
+	expectData
+	expectBlock
+	expectFinal
+	expectQuit
+	expectIgnored // the reply to a lone dot; dropped
+	expectations
+)
+
+// patience gives the deadline for each, by index.
+func (t *Timeouts) patience() [expectations]time.Duration {
+	return [expectations]time.Duration{
+		expectGreeting: t.Greeting, expectHello: t.Hello, expectStartTLS: t.Hello, expectAuth: t.Auth,
+		expectMail: t.Mail, expectRcpt: t.Rcpt, expectData: t.Data, expectBlock: t.Block,
+		expectFinal: t.Final, expectQuit: t.Quit, expectIgnored: t.Final,
+	}
+}
+
+var (
+	errClosed       = errors.New("the connection was closed")
+	errUnsolicited  = errors.New("the server spoke out of turn")
+	errInjected     = errors.New("the server sent plaintext after its reply to STARTTLS, which an attacker may have added (RFC 3207 §6)")
+	errEarlyReply   = errors.New("the server replied before it had the content")
+	errServerClosed = errors.New("the server closed the connection")
+)
+
+// inbox is where the reader goroutine puts replies and the sender waits for
+// them. The reader is always parked in Read, between transactions too, so that
+// it sees at once when the server closes or speaks out of turn.
+type inbox struct {
+	mu       sync.Mutex
+	owed     []expectation // replies still to come, in order
+	replies  []Reply       // replies that came, in order, from head on
+	head     int
+	need     int   // wake the sender at this many replies; 0: nobody waits
+	octets   int64 // read since the connection began
+	open     bool  // DATA content is being written: a reply now is early
+	hurry    bool  // the connection is broken: wait for last words only
+	err      error // why the connection is dead
+	dead     bool
+	wake     chan struct{} // of size 1
+	onClose  map[int]func()
+	closeSeq int
+}
+
+// expect notes what replies the next write will draw. It must be called before
+// that write.
+func (c *Conn) expect(e ...expectation) {
+	c.in.mu.Lock()
+	c.in.owed = append(c.in.owed, e...)
+	c.in.mu.Unlock()
+}
+
+// waitReplies returns when n replies are in hand or the connection is dead.
+func (c *Conn) waitReplies(n int) {
+	in := &c.in
+	in.mu.Lock()
+	for len(in.replies)-in.head < n && !in.dead {
+		in.need = n
+		if len(in.owed) > 0 {
+			c.wire.readBy(time.Now().Add(c.limit(in.owed[0])))
+		}
+		in.mu.Unlock()
+		<-in.wake
+		in.mu.Lock()
+	}
+	in.need = 0
+	c.wire.readBy(time.Time{})
+	in.mu.Unlock()
+}
+
+// lastWords bounds the wait for what the server said before it broke the
+// connection: that is on its way or lost.
+const lastWords = time.Second
+
+// limit says how long to wait for a reply. The caller holds in.mu.
+func (c *Conn) limit(e expectation) time.Duration {
+	if c.in.hurry {
+		return lastWords
+	}
+	return c.d.patience[e]
+}
+
+// next gives the next reply, waiting for it if need be. An error means that
+// the connection died and no reply will come.
+func (c *Conn) next() (Reply, error) {
+	in := &c.in
+	in.mu.Lock()
+	if in.head == len(in.replies) {
+		in.mu.Unlock()
+		c.waitReplies(1)
+		in.mu.Lock()
+	}
+	defer in.mu.Unlock()
+	if in.head == len(in.replies) {
+		return Reply{}, in.err
+	}
+	r := in.replies[in.head]
+	in.replies[in.head] = Reply{}
+	in.head++
+	if in.head == len(in.replies) {
+		in.replies, in.head = in.replies[:0], 0
+	}
+	return r, nil
+}
+
+// received tells how many octets ever came.
+func (c *Conn) received() int64 {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.octets
+}
+
+// readLoop is the reader goroutine. It ends when the connection dies, or after
+// a positive reply to STARTTLS, when what follows belongs to TLS.
+func (c *Conn) readLoop(r io.Reader, done chan<- struct{}) {
+	var p parser
+	for {
+		n, err := r.Read(p.space())
+		if n > 0 {
+			stop, fault := c.deliver(&p, n)
+			if fault != nil {
+				c.die(fault)
+				break
+			}
+			if stop {
+				close(done)
+				return
+			}
+		}
+		if err != nil {
+			c.die(c.readError(err))
+			break
+		}
+	}
+	close(done)
+	c.runOnClose()
+}
+
+// readError says in our words why reading failed.
+func (c *Conn) readError(err error) error {
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return errServerClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &timeoutError{"no reply in time"}
+	}
+	return err
+}
+
+// timeoutError is a deadline of Timeouts that passed.
+type timeoutError struct{ text string }
+
+func (e *timeoutError) Error() string { return e.text }
+func (e *timeoutError) Unwrap() error { return os.ErrDeadlineExceeded }
+func (e *timeoutError) Timeout() bool { return true }
+
+// deliver takes n octets and hands replies on. stop ends the reader; fault
+// kills the connection.
+func (c *Conn) deliver(p *parser, n int) (stop bool, fault error) {
+	in := &c.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.octets += int64(n)
+	had := len(in.replies)
+	var err error
+	in.replies, err = p.replies(in.replies, n)
+	keep := had
+	for i := had; i < len(in.replies); i++ {
+		r := in.replies[i]
+		if len(in.owed) == 0 {
+			c.traceReply(expectMail, r)
+			// Between transactions only a farewell makes sense (RFC 5321 §3.8).
+			fault = errUnsolicited
+			if r.Code == 421 {
+				fault = &farewellError{r}
+			}
+			break
+		}
+		e := in.owed[0]
+		in.owed = append(in.owed[:0], in.owed[1:]...)
+		c.traceReply(e, r)
+		if e != expectIgnored {
+			in.replies[keep] = r
+			keep++
+		}
+		if r.Code == 421 {
+			fault = &farewellError{r}
+			break
+		}
+		if e == expectStartTLS && r.IsPositive() {
+			stop = true
+			if i+1 < len(in.replies) || p.pending() > 0 || err != nil {
+				stop, fault = false, errInjected
+				keep = had // the 220 is worth nothing
+			}
+			break
+		}
+		if in.open && e == expectFinal {
+			fault = errEarlyReply
+			break
+		}
+	}
+	clear(in.replies[keep:])
+	in.replies = in.replies[:keep]
+	if fault == nil {
+		fault = err
+	}
+	if fault == nil && !stop && len(in.owed) == 0 && p.pending() > 0 {
+		fault = errUnsolicited
+	}
+	if fault != nil {
+		return false, fault // die wakes the sender
+	}
+	if in.need > 0 {
+		if len(in.replies)-in.head >= in.need || stop {
+			c.signal()
+		} else if keep > had && len(in.owed) > 0 {
+			c.wire.readBy(time.Now().Add(c.limit(in.owed[0])))
+		}
+	}
+	return stop, nil
+}
+
+// farewellError is reply 421: the server is closing the connection.
+type farewellError struct{ reply Reply }
+
+func (e *farewellError) Error() string {
+	return "the server closed the connection: " + e.reply.String()
+}
+
+// signal wakes the sender, or makes its next wait return at once. The caller
+// holds in.mu.
+func (c *Conn) signal() {
+	select {
+	case c.in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// die ends the session, for the first reason given. It never blocks.
+func (c *Conn) die(err error) {
+	in := &c.in
+	in.mu.Lock()
+	if in.dead {
+		in.mu.Unlock()
+		return
+	}
+	in.dead, in.err = true, err
+	c.signal()
+	in.mu.Unlock()
+	c.closed.Store(true)
+	_ = c.wire.Close()
+	if c.trace != nil {
+		c.traceLine("*", "closed: "+err.Error())
+	}
+}
+
+// runOnClose runs the AfterClose functions.
+func (c *Conn) runOnClose() {
+	c.in.mu.Lock()
+	fs := c.in.onClose
+	c.in.onClose = nil
+	c.in.mu.Unlock()
+	for _, f := range fs {
+		f()
+	}
+}

@@ -1,0 +1,142 @@
+package smtp
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// wire is the lowest layer of a connection, under TLS if there is TLS. It adds
+// two things to the net.Conn it wraps.
+//
+// Lazy deadlines: setting a deadline on a socket costs more than all other
+// bookkeeping of a message. Deadlines of an hour of work only ever move on, so
+// the socket keeps the old one, and when that fires the wanted one is looked
+// at and armed.
+//
+// A cork: TLS writes one record of 16 KiB at a time, and a flight of several
+// records should leave in one system call.
+type wire struct {
+	net.Conn
+
+	mu      sync.Mutex
+	read    deadline
+	write   deadline
+	corked  bool
+	corkBuf []byte
+
+	wmu sync.Mutex // one write at a time: TLS writes from its Read too
+}
+
+// deadline is the one wanted and the one that the socket has; zero: none.
+type deadline struct{ wanted, armed time.Time }
+
+// want notes a new deadline. It says whether the socket must be told: only if
+// it would wait longer than that.
+func (d *deadline) want(t time.Time) (arm bool) {
+	d.wanted = t
+	if t.IsZero() || !d.armed.IsZero() && !d.armed.After(t) {
+		return false
+	}
+	d.armed = t
+	return true
+}
+
+// again is asked when the socket's deadline has passed: it gives the next one
+// to arm, or says that the wanted one has passed too.
+func (d *deadline) again(now time.Time) (t time.Time, ok bool) {
+	if !d.wanted.IsZero() && !now.Before(d.wanted) {
+		return time.Time{}, false
+	}
+	d.armed = d.wanted
+	return d.armed, true
+}
+
+// readBy sets when reading must have succeeded; zero: no limit.
+func (w *wire) readBy(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.read.want(t) {
+		_ = w.Conn.SetReadDeadline(t) // fails on a closed connection only, and Read says so
+	}
+}
+
+// writeBy sets when writing must have succeeded; zero: no limit.
+func (w *wire) writeBy(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.write.want(t) {
+		_ = w.Conn.SetWriteDeadline(t)
+	}
+}
+
+// Read reads until the deadline set by readBy.
+func (w *wire) Read(p []byte) (int, error) {
+	for {
+		n, err := w.Conn.Read(p)
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		w.mu.Lock()
+		t, ok := w.read.again(time.Now())
+		if ok {
+			_ = w.SetReadDeadline(t)
+		}
+		w.mu.Unlock()
+		if !ok {
+			return 0, err
+		}
+	}
+}
+
+// Write writes until the deadline set by writeBy, or only gathers if corked.
+func (w *wire) Write(p []byte) (int, error) {
+	w.wmu.Lock()
+	defer w.wmu.Unlock()
+	if w.corked {
+		w.corkBuf = append(w.corkBuf, p...)
+		return len(p), nil
+	}
+	return w.push(p)
+}
+
+// push writes for good. The caller holds wmu.
+func (w *wire) push(p []byte) (n int, err error) {
+	for {
+		k, err := w.Conn.Write(p[n:])
+		n += k
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		w.mu.Lock()
+		t, ok := w.write.again(time.Now())
+		if ok {
+			_ = w.SetWriteDeadline(t)
+		}
+		w.mu.Unlock()
+		if !ok {
+			return n, err
+		}
+	}
+}
+
+// cork gathers what is written into buf until uncork.
+func (w *wire) cork(buf []byte) {
+	w.wmu.Lock()
+	defer w.wmu.Unlock()
+	w.corked, w.corkBuf = true, buf[:0]
+}
+
+// uncork writes what was gathered and gives the buffer back.
+func (w *wire) uncork() (buf []byte, err error) {
+	w.wmu.Lock()
+	defer w.wmu.Unlock()
+	buf = w.corkBuf
+	w.corked, w.corkBuf = false, nil
+	if len(buf) > 0 {
+		_, err = w.push(buf)
+	}
+	return buf, err
+}

@@ -1,0 +1,188 @@
+package smtppool_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postrider/postrider/smtp"
+	"github.com/postrider/postrider/smtp/sasl"
+	"github.com/postrider/postrider/smtp/smtptest"
+	"github.com/postrider/postrider/smtppool"
+)
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := smtptest.NewT(t, smtptest.Config{})
+		dials := &refuse{after: 8, then: s.PipeDial}
+		p := newPool(t, smtp.Config{Host: "localhost", TLSMode: smtp.TLSNone, Dial: dials.dial}, smtppool.Config{})
+		low := time.Second
+		for n := 1; n <= 8; n++ {
+			begin := time.Now()
+			_, err := p.Get(t.Context())
+			if time.Since(begin) != 0 || dials.calls() != n {
+				t.Fatalf("failure %d came after %s and %d dials", n, time.Since(begin), dials.calls())
+			}
+			pause, ok := errors.AsType[*smtppool.BackoffError](err)
+			if !ok || !errors.Is(err, errRefused) || !smtp.IsTransient(err) || !strings.Contains(err.Error(), "next try in ") {
+				t.Fatalf("failure %d: %v", n, err)
+			}
+			wait := time.Until(pause.Until)
+			if wait != pause.Wait || wait > time.Minute || wait < min(low, 46*time.Second) || n < 6 && wait > low*13/10 {
+				t.Errorf("failure %d: pause of %s, expected about %s", n, wait, low)
+			}
+			low *= 2
+			// Meanwhile everybody is told at once, and nobody dials.
+			time.Sleep(wait - 1)
+			out, err := p.Send(t.Context(), envelope("bob@example.com", "eve@example.com"), content("x"))
+			if !errors.Is(err, errRefused) || len(out.Recipients) != 2 || dials.calls() != n {
+				t.Fatalf("in the pause: %v, %d dials", err, dials.calls())
+			}
+			for i, r := range out.Recipients {
+				e, ok := errors.AsType[*smtp.Error](r.Err)
+				if !ok || e.Recipient != r.Address || e.Class != smtp.ClassTransient || e.Phase != smtp.PhaseDial || !errors.Is(e, errRefused) {
+					t.Errorf("recipient %d: %v", i, r.Err)
+				}
+			}
+			if st := p.Stats(); !st.NextDial.Equal(pause.Until) || !strings.Contains(st.DialError, "refused") || st.DialFailures != int64(n) {
+				t.Errorf("%+v", st)
+			}
+			time.Sleep(1)
+		}
+		send(t, p, "x")
+		if st := p.Stats(); !st.NextDial.IsZero() || st.DialError != "" {
+			t.Errorf("after a success: %+v", st)
+		}
+		// A success begins the count anew.
+		dials.mu.Lock()
+		dials.after = -1
+		dials.mu.Unlock()
+		s.CloseIdle()
+		synctest.Wait()
+		_, err := p.Get(t.Context())
+		if pause, ok := errors.AsType[*smtppool.BackoffError](err); !ok || pause.Wait > 1300*time.Millisecond {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestWrongPassword: many callers, one attempt at the password, all told, and a long pause.
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	client := smtp.Config{
+		Auth: &sasl.Credentials{Username: "ann", Password: "wr0ng-pass"}, DangerouslyAllowPlaintextAuth: true,
+	}
+	bubble(t, smtptest.Config{Users: map[string]string{"ann": "secret"}}, client, smtppool.Config{}, func(t *testing.T, s *smtptest.Server, p *smtppool.Pool) {
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() {
+				_, err := p.Get(t.Context())
+				pause, ok := errors.AsType[*smtppool.BackoffError](err)
+				if !ok || !smtp.IsRelayFault(err) || !smtp.IsAuth(err) || strings.Contains(err.Error(), "wr0ng") {
+					t.Errorf("got %v", err)
+				} else if pause.Wait < time.Minute || pause.Wait > 78*time.Second {
+					t.Errorf("pause of %s", pause.Wait)
+				}
+			})
+		}
+		group.Wait()
+		time.Sleep(time.Minute - 1)
+		if out, err := p.Send(t.Context(), envelope("bob@example.com"), content("x")); !smtp.IsRelayFault(out.Recipients[0].Err) || !smtp.IsAuth(err) {
+			t.Errorf("got %v", err)
+		}
+		if n := s.Stats().Sessions; n != 1 {
+			t.Errorf("%d attempts", n)
+		}
+		// When the relay comes round, so does the pool.
+		time.Sleep(20 * time.Second)
+		s.SetUser("ann", "wr0ng-pass")
+		send(t, p, "x")
+	})
+}
+
+// TestPauseWithConnections: those who can be served by a borrowed connection wait for it, pause or not.
+func TestPauseWithConnections(t *testing.T) {
+	t.Parallel()
+	bubble(t, smtptest.Config{MaxSessions: 1}, smtp.Config{}, smtppool.Config{MaxConns: 3}, func(t *testing.T, s *smtptest.Server, p *smtppool.Pool) {
+		held := get(t, p)
+		var group sync.WaitGroup
+		for range 5 {
+			group.Go(func() { send(t, p, "x") })
+		}
+		synctest.Wait()
+		if st := p.Stats(); st.Waiting != 5 || st.DialFailures == 0 || st.NextDial.IsZero() {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(10 * time.Second) // further dials, all refused
+		held.Release()
+		group.Wait()
+		if n := s.Stats().Accepted; n != 5 {
+			t.Errorf("%d accepted", n)
+		}
+		if st := p.Stats(); st.DialFailures < 3 || st.DialFailures > 8 || st.Dialled != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestPauseEndsForWaiters: the last connection breaks in the pause, and whoever waited for it is told.
+func TestPauseEndsForWaiters(t *testing.T) {
+	t.Parallel()
+	bubble(t, smtptest.Config{MaxSessions: 1}, smtp.Config{}, smtppool.Config{}, func(t *testing.T, _ *smtptest.Server, p *smtppool.Pool) {
+		held := get(t, p)
+		got := make(chan error, 1)
+		go func() {
+			_, err := p.Get(t.Context())
+			got <- err
+		}()
+		synctest.Wait()
+		_ = held.Close()
+		held.Release()
+		err := <-got
+		if _, ok := errors.AsType[*smtppool.BackoffError](err); !ok {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestPauseEndsWithADial: whoever still waits when the pause is over gets a new dial by the pool's timer.
+func TestPauseEndsWithADial(t *testing.T) {
+	t.Parallel()
+	refuse := smtptest.Rule{Command: smtptest.CommandGreeting, Nth: 2, Action: smtptest.Close421("4.3.2 too many")}
+	bubble(t, smtptest.Config{Rules: []smtptest.Rule{refuse}}, smtp.Config{}, smtppool.Config{}, func(t *testing.T, _ *smtptest.Server, p *smtppool.Pool) {
+		held := get(t, p)
+		begin := time.Now()
+		get(t, p).Release()
+		if waited := time.Since(begin); waited < time.Second || waited > 1300*time.Millisecond {
+			t.Errorf("waited %s", waited)
+		}
+		held.Release()
+	})
+}
+
+// TestSilentServer: a place is lost for one deadline only, and each waiter is told after it.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	mute := smtptest.Rule{Command: smtptest.CommandGreeting, Times: 1, Action: smtptest.Silence()}
+	client := smtp.Config{Timeouts: smtp.Timeouts{Greeting: 7 * time.Second}}
+	bubble(t, smtptest.Config{Rules: []smtptest.Rule{mute}}, client, smtppool.Config{MaxConns: 1}, func(t *testing.T, _ *smtptest.Server, p *smtppool.Pool) {
+		begin := time.Now()
+		var group sync.WaitGroup
+		for range 3 {
+			group.Go(func() {
+				_, err := p.Get(t.Context())
+				if !errors.Is(err, os.ErrDeadlineExceeded) || !smtp.IsTransient(err) || time.Since(begin) != 7*time.Second {
+					t.Errorf("after %s: %v", time.Since(begin), err)
+				}
+			})
+		}
+		group.Wait()
+		time.Sleep(2 * time.Second)
+		send(t, p, "x")
+	})
+}

@@ -201,7 +201,6 @@ func isAtext(c byte) bool {
 // Bits of octetClass.
 const (
 	classAtext = 1 << iota // RFC 5322 §3.2.3
-	classToken             // RFC 2045 §5.1
 	classLDH               // letters, digits, hyphen: RFC 5890 §2.3.1
 )
 
@@ -211,9 +210,6 @@ var octetClass = func() (class [256]uint8) {
 		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 		if alnum || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0 {
 			class[c] |= classAtext
-		}
-		if alnum || strings.IndexByte("!#$%&'*+-.^_`{|}~", c) >= 0 {
-			class[c] |= classToken
 		}
 		if alnum || c == '-' {
 			class[c] |= classLDH

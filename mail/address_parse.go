@@ -120,6 +120,9 @@ func parseMailbox(s string) (Address, *Fault) {
 	g := given{text: s}
 	open := topLevel(s, '<')
 	if open < 0 {
+		if s[0] != '"' && strings.Contains(s, "<") {
+			return Address{}, openQuote(g)
+		}
 		return parseAddrSpec(s, g)
 	}
 	name, f := parsePhrase(s[:open], g)
@@ -149,7 +152,7 @@ func parseAddrSpec(s string, whole given) (Address, *Fault) {
 	if s[0] == '"' {
 		content, rest, ok := cutQuoted(s)
 		if !ok {
-			return Address{}, fault(CodeInvalidAddress, "address %s has a quote that does not end", whole)
+			return Address{}, openQuote(whole)
 		}
 		if rest == "" || rest[0] != '@' {
 			return Address{}, fault(CodeInvalidAddress, "address %s has no @ after its quoted local part; write \"name\"@example.com, or \"name\" <user@example.com>", whole)
@@ -213,6 +216,11 @@ func explain(s string, whole given, f *Fault) *Fault {
 	}
 }
 
+// openQuote is the fault of a quoted string without an end.
+func openQuote(whole given) *Fault {
+	return fault(CodeInvalidAddress, "address %s has a quote that does not end; close it with \"", whole)
+}
+
 // groupFault refuses the groups of RFC 5322 §3.4.
 func groupFault(whole given) *Fault {
 	return fault(CodeInvalidAddress, "address %s is a group (name: members;); give its members one by one, and quote a display name that has a colon or semicolon", whole)
@@ -257,7 +265,7 @@ func parsePhrase(s string, whole given) (string, *Fault) {
 		if s[0] == '"' {
 			content, rest, ok := cutQuoted(s)
 			if !ok {
-				return "", fault(CodeInvalidAddress, "address %s has a quote that does not end", whole)
+				return "", openQuote(whole)
 			}
 			words.plain(content)
 			s = rest

@@ -35,6 +35,13 @@ func TestParseAddress(t *testing.T) {
 		{"=?utf-8?q?a?= =?iso-8859-1?q?=EB?= <a@example.com>", mail.Address{Name: "aë", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
 		{"=?klingon?q?a?= =?klingon?q?b?= <a@example.com>", mail.Address{Name: "=?klingon?q?a?= =?klingon?q?b?=", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
 		{"=?utf-8?q?a=?= <a@example.com>", mail.Address{Name: "=?utf-8?q?a=?=", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
+		{"=?utf-8?q?a=c3=ab=2?= <a@example.com>", mail.Address{Name: "=?utf-8?q?a=c3=ab=2?=", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
+		{"=?utf-8?q?=c3=ab?= <a@example.com>", mail.Address{Name: "ë", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
+		{"=?utf-8?q?a=gg?= <a@example.com>", mail.Address{Name: "=?utf-8?q?a=gg?=", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
+		{"=?utf-8?b?a?= <a@example.com>", mail.Address{Name: "=?utf-8?b?a?=", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
+		{"=?utf-8?x?a?= <a@example.com>", mail.Address{Name: "=?utf-8?x?a?=", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
+		{"=?utf-8?q?= =??q?a?= =? <a@example.com>", mail.Address{Name: "=?utf-8?q?= =??q?a?= =?", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
+		{"=?utf-8?q?=ff?= <a@example.com>", mail.Address{Name: "\ufffd", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
 		{`"=?utf-8?q?a?=" <a@example.com>`, mail.Address{Name: "=?utf-8?q?a?=", LocalPart: "a", Domain: "example.com"}, "a@example.com"},
 		{`"john doe"@example.com`, mail.Address{LocalPart: "john doe", Domain: "example.com"}, `"john doe"@example.com`},
 		{`"john.doe"@example.com`, mail.Address{LocalPart: "john.doe", Domain: "example.com"}, "john.doe@example.com"},
@@ -120,6 +127,8 @@ func TestParseAddressFaults(t *testing.T) {
 		{"A <a@example.com>, b@example.com", mail.CodeInvalidAddress, "text after its >"},
 		{"Doe, John <john@example.com>", mail.CodeInvalidAddress, `',' in its display name, which must be quoted`},
 		{"A <a@example.com", mail.CodeInvalidAddress, "no > after its <"},
+		{`"A <a@example.com>`, mail.CodeInvalidAddress, "quote that does not end"},
+		{`A " <a@example.com>`, mail.CodeInvalidAddress, "quote that does not end"},
 		{"A <>", mail.CodeInvalidAddress, "nothing between < and >"},
 		{"<@relay.example,@b.example:a@example.com>", mail.CodeInvalidAddress, "source route"},
 		{"a@b.example\r\nBcc: c@example.com", mail.CodeControlCharacter, "line break at octet 11"},
@@ -152,6 +161,10 @@ func TestFaultsShowLittleOfTheirText(t *testing.T) {
 	_, err = mail.ParseAddress("a\x1b[31mb")
 	if err == nil || strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("error carries an escape sequence: %q", err)
+	}
+	// Time must not grow with the square of the words.
+	if _, err = mail.ParseAddress(strings.Repeat("=?utf-8?q?a?= ", 1<<17) + "<a@example.com>"); err == nil || !strings.Contains(err.Error(), "display name") {
+		t.Errorf("endless display name: %v", err)
 	}
 	_, err = mail.ParseAddress("user@" + strings.Repeat("ü.", 4096) + "example")
 	if err == nil || !strings.Contains(err.Error(), "at most 255") {

@@ -10,10 +10,10 @@ import (
 // 2047 §6.2).
 type phraseWords struct {
 	name    strings.Builder
-	any     bool   // a word was written
-	charset string // of the encoded words in raw; "": there are none
-	raw     []byte // octets of adjacent encoded words of one charset
-	source  string // these words as they were written
+	any     bool     // a word was written
+	charset string   // of the encoded words in raw; "": there are none
+	raw     []byte   // octets of adjacent encoded words of one charset
+	source  []string // these words as they were written
 }
 
 // plain adds a word that means itself.
@@ -40,10 +40,7 @@ func (w *phraseWords) atom(s string) {
 	}
 	w.charset = charset
 	w.raw = append(w.raw, raw...)
-	if w.source != "" {
-		w.source += " "
-	}
-	w.source += s
+	w.source = append(w.source, s)
 }
 
 // space separates the next word from those before it.
@@ -67,10 +64,10 @@ func (w *phraseWords) flush() {
 func (w *phraseWords) flushJoined() {
 	text, ok := charsetText(w.charset, w.raw)
 	if !ok {
-		text = w.source
+		text = strings.Join(w.source, " ")
 	}
 	w.name.WriteString(text)
-	w.raw, w.source = w.raw[:0], ""
+	w.raw, w.source = w.raw[:0], w.source[:0]
 }
 
 // String gives the display name.

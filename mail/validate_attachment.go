@@ -85,7 +85,7 @@ func checkMediaType(s string) *Fault {
 	name, _, _ := strings.Cut(s, ";")
 	kind, sub, ok := strings.Cut(strings.TrimRight(name, " "), "/")
 	switch {
-	case !ok || !isMIMEToken(kind) || !isMIMEToken(sub) || !isASCII(s):
+	case !ok || !isToken(kind) || !isToken(sub) || !isASCII(s):
 		return fault(CodeInvalidMediaType, "media type %s is not one; write it as type/subtype, such as application/pdf", show(s))
 	case strings.EqualFold(kind, "multipart"):
 		return fault(CodeInvalidMediaType, "media type %s cannot be that of an attachment; parts with parts in them are made here", show(s))
@@ -96,16 +96,6 @@ func checkMediaType(s string) *Fault {
 		}
 	}
 	return nil
-}
-
-// isMIMEToken tells whether s is a token, RFC 2045 §5.1.
-func isMIMEToken(s string) bool {
-	for i := range len(s) {
-		if octetClass[s[i]]&classToken == 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // checkContentID checks a content id, without its angle brackets. RFC 2392
@@ -153,7 +143,7 @@ func (fs *Faults) checkCalendar(c *Calendar, l *Limits) {
 	switch {
 	case c.Method == "":
 		fs.add("calendar.method", CodeRequired, "calendar has no method; give the METHOD of its data, such as REQUEST")
-	case !isMIMEToken(c.Method) || len(c.Method) > maxMediaTypeOctets:
+	case !isToken(c.Method) || len(c.Method) > maxMediaTypeOctets:
 		fs.add("calendar.method", CodeInvalidValue, "calendar method %s is not one; give the METHOD of its data, such as REQUEST", show(c.Method))
 	}
 	switch {
@@ -166,7 +156,7 @@ func (fs *Faults) checkCalendar(c *Calendar, l *Limits) {
 	case !utf8.Valid(c.Data):
 		fs.add("calendar.data", CodeInvalidUTF8, "calendar data is not UTF-8; convert it from its charset")
 	default:
-		if inside := calendarMethod(c.Data); inside != "" && isMIMEToken(c.Method) && !strings.EqualFold(inside, c.Method) {
+		if inside := calendarMethod(c.Data); inside != "" && isToken(c.Method) && !strings.EqualFold(inside, c.Method) {
 			fs.add("calendar.method", CodeConflict, "calendar method is %s, but the data has METHOD:%s; give the same (RFC 6047 §2.4)", show(c.Method), strings.Trim(show(inside), `"`))
 		}
 	}

@@ -110,6 +110,12 @@ func TestValidate(t *testing.T) {
 		{"calendar method missing", func(m *mail.Message) { m.Calendar.Method = "" }, "calendar.method", mail.CodeRequired, ""},
 		{"calendar method", func(m *mail.Message) { m.Calendar.Method = "a b" }, "calendar.method", mail.CodeInvalidValue, ""},
 		{"calendar method other", func(m *mail.Message) { m.Calendar.Method = "REPLY" }, "calendar.method", mail.CodeConflict, "METHOD:REQUEST"},
+		{"calendar without METHOD", func(m *mail.Message) {
+			m.Calendar.Data = []byte("begin:vcalendar\nBEGIN:VEVENT\nMETHOD:X\nEND:VEVENT\n")
+		}, "", "", ""},
+		{"calendar of one line", func(m *mail.Message) { m.Calendar.Data = []byte("BEGIN:VCALENDAR\n") }, "", "", ""},
+		{"calendar cut off", func(m *mail.Message) { m.Calendar.Data = []byte("BEGIN:VCALENDAR") }, "calendar.data", mail.CodeInvalidValue, ""},
+		{"calendar beyond", func(m *mail.Message) { m.Calendar.Data = make([]byte, 25<<20+1) }, "calendar.data", mail.CodeTooLarge, ""},
 		{"calendar without data", func(m *mail.Message) { m.Calendar.Data = nil }, "calendar.data", mail.CodeRequired, ""},
 		{"calendar data", func(m *mail.Message) { m.Calendar.Data = []byte("BEGIN:VCALENDARS\n") }, "calendar.data", mail.CodeInvalidValue, ""},
 		{"calendar Latin 1", func(m *mail.Message) { m.Calendar.Data = []byte("BEGIN:VCALENDAR\nX:\xfc") }, "calendar.data", mail.CodeInvalidUTF8, ""},

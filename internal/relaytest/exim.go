@@ -117,7 +117,9 @@ func newExim(t testing.TB, dir, program string, cfg EximConfig) (*Exim, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"spool", "log", "mail"} {
+	// The maildir too: deliveries that make it at the same moment disturb each
+	// other, and those that lose wait for the next queue run.
+	for _, name := range []string{"spool", "log", "mail", "mail/inbox", "mail/inbox/tmp", "mail/inbox/new", "mail/inbox/cur"} {
 		path := filepath.Join(dir, name)
 		if err := os.Mkdir(path, 0o755); err != nil {
 			return nil, err
@@ -148,9 +150,18 @@ func newExim(t testing.TB, dir, program string, cfg EximConfig) (*Exim, error) {
 		return nil, err
 	}
 	e.process = &process{
-		argv: func(isolated bool) []string { return eximCommand(dir, program, private && isolated) },
-		env:  []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "LD_LIBRARY_PATH=" + eximLibraries(program)},
-		out:  filepath.Join(dir, "stdout.log"),
+		argv: []string{
+			program, "-C", filepath.Join(dir, "exim.conf"),
+			"-bdf", "-q10s", "-oP", filepath.Join(dir, "exim.pid"),
+		},
+		env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "LD_LIBRARY_PATH=" + eximLibraries(program)},
+		out: filepath.Join(dir, "stdout.log"),
+	}
+	if private {
+		e.process.overlays = []string{
+			filepath.Join(dir, "passwd"), "/etc/passwd",
+			filepath.Join(dir, "group"), "/etc/group",
+		}
 	}
 	return e, nil
 }

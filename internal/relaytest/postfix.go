@@ -141,14 +141,10 @@ func newPostfix(t testing.TB, dir, master string, cfg PostfixConfig) (*Postfix, 
 	}
 	conf := filepath.Join(dir, "etc")
 	p.process = &process{
-		argv: func(isolated bool) []string {
-			if isolated {
-				return []string{master, "-i", "-c", conf}
-			}
-			return []string{master, "-d", "-c", conf}
-		},
-		env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "MAIL_CONFIG=" + conf, "LANG=C"},
-		out: filepath.Join(dir, "stdout.log"),
+		// -d keeps it in its process group.
+		argv: []string{master, "-d", "-c", conf},
+		env:  []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "MAIL_CONFIG=" + conf, "LANG=C"},
+		out:  filepath.Join(dir, "stdout.log"),
 	}
 	return p, nil
 }

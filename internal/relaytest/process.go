@@ -1,6 +1,7 @@
 package relaytest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,21 +32,38 @@ const (
 	pollEvery = 5 * time.Millisecond
 )
 
-// process is a server and all that it forks. Where the system allows it, the
-// server is the first process of a PID namespace of its own: when that one
-// dies, the kernel kills the rest, whatever groups and sessions they have made.
-// Otherwise its process group is killed.
+// process is a server and all that it forks. Where the system allows it, they
+// live in a PID namespace whose first process is a shell that waits for the
+// server: when that shell dies, the kernel kills the rest, whatever groups and
+// sessions they have made. The shell gets the kernel's notice when the test
+// binary is killed; a server loses that notice as it changes users. Without
+// namespaces the server's process group is killed.
 type process struct {
-	// argv returns the command; isolated says whether it will have process
-	// number 1 and a mount namespace of its own.
-	argv func(isolated bool) []string
+	argv []string
 	env  []string
 	out  string // file that takes standard output and standard error
+	// overlays are files to bind over others in the namespace: pairs of the
+	// file and its target.
+	overlays []string
 
 	mu       sync.Mutex
 	cmd      *exec.Cmd // nil when not running
 	isolated bool
 }
+
+// supervise is the first process of the namespace. The second wait is for the
+// server's end after a signal has interrupted the first.
+const supervise = `while [ "$1" != -- ]; do
+	mount --bind "$1" "$2" || exit 1
+	shift 2
+done
+shift
+"$@" &
+server=$!
+trap 'kill -TERM $server' TERM
+wait $server
+wait $server
+`
 
 // start starts the server. It does not wait until the server is ready.
 func (p *process) start() error {
@@ -70,12 +90,14 @@ func (p *process) launch(isolated bool) (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer out.Close()
-	argv := p.argv(isolated)
+	argv := p.argv
+	if isolated {
+		argv = slices.Concat([]string{"/bin/sh", "-c", supervise, "sh"}, p.overlays, []string{"--"}, p.argv)
+	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = p.env
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, out
-	// A test binary that is killed itself must not leave servers behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if isolated {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
@@ -115,9 +137,7 @@ func (p *process) stop(orderly bool) {
 	pid := p.cmd.Process.Pid
 	if orderly {
 		_ = syscall.Kill(pid, syscall.SIGTERM)
-		for end := time.Now().Add(stopWait); time.Now().Before(end) && !hasExited(pid); {
-			time.Sleep(pollEvery)
-		}
+		waitUntil(func() bool { return hasExited(pid) })
 	}
 	// The leader is not collected yet, so its number still names our group only.
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
@@ -125,6 +145,50 @@ func (p *process) stop(orderly bool) {
 	// The end is by signal: the error says nothing new.
 	_ = p.cmd.Wait()
 	p.cmd = nil
+	if p.isolated {
+		// The first process of a namespace ends after all others.
+		return
+	}
+	waitUntil(func() bool { return !groupRuns(pid) })
+}
+
+// waitUntil looks again and again until done, at most for stopWait.
+func waitUntil(done func() bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	for !done() && pause(ctx) {
+	}
+}
+
+// pause waits for pollEvery. It reports false if ctx ended first.
+func pause(ctx context.Context) bool {
+	timer := time.NewTimer(pollEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// groupRuns reports whether a process of a group is still running. Those that
+// ended and wait for the system's init to collect them do not count.
+func groupRuns(group int) bool {
+	// The only error of Glob is a malformed pattern.
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// proc(5): pid (name) state ppid pgrp ...; the name may hold anything.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) > 2 && fields[0] != "Z" && fields[0] != "X" && fields[2] == strconv.Itoa(group) {
+			return true
+		}
+	}
+	return false
 }
 
 // waitGreeting waits until each address answers with a greeting, or for
@@ -154,10 +218,9 @@ func (p *process) waitPort(ctx context.Context, addr string, greets bool) error 
 		if p.exited() {
 			return errors.New("the server ended by itself")
 		}
-		if ctx.Err() != nil {
+		if !pause(ctx) {
 			return fmt.Errorf("no answer on %s: %w", addr, err)
 		}
-		time.Sleep(pollEvery)
 	}
 }
 

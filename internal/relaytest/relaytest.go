@@ -26,20 +26,25 @@ import (
 // requireEnv, set to 1, turns every skip of this package into a failure.
 const requireEnv = "POSTRIDER_TEST_REQUIRE_SERVERS"
 
-// unavailable ends the test because what names something that is not there.
+// unavailable ends the test because what names something that `make test` would
+// have installed.
 func unavailable(t testing.TB, what string) {
 	t.Helper()
-	const mend = "; `make test` installs it"
-	if os.Getenv(requireEnv) == "1" {
-		t.Fatalf("relaytest: real server: %s%s", what, mend)
-	}
-	t.Skipf("relaytest: real server: %s%s", what, mend)
+	giveUp(t, what+"; `make test` installs it")
 }
 
-// requireRoot ends the test unless it runs as root: the servers change users.
+// requireRoot ends the test unless it runs as root.
 func requireRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		unavailable(t, "not running as root, which mail servers need to change users")
+		giveUp(t, "mail servers change users and need root; run the tests as root")
 	}
+}
+
+func giveUp(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv(requireEnv) == "1" {
+		t.Fatalf("relaytest: real server: %s", why)
+	}
+	t.Skipf("relaytest: real server: %s", why)
 }

@@ -101,11 +101,17 @@ func (t *transaction) rcptReply(i int) bool {
 	}
 	e.Recipient = o.Address
 	o.Reply, o.Err = r, e
-	if !t.inStep(r) {
-		t.fail(r, replyError(PhaseRcpt, "RCPT", r))
-		return false
+	if !outOfStep(r) {
+		return true
 	}
-	return true
+	if t.whole {
+		// The content has left, and the others may be served yet.
+		t.broken = true
+		return true
+	}
+	t.c.die(errOutOfStep)
+	t.fail(r, replyError(PhaseRcpt, "RCPT", r))
+	return false
 }
 
 // undecided counts the recipients whose reply has not been read.
@@ -121,6 +127,9 @@ func (t *transaction) undecided() int {
 
 // final takes the reply to the content, or the error that came instead.
 func (t *transaction) final(r Reply, err error, command string) {
+	if t.broken {
+		defer t.c.die(errOutOfStep)
+	}
 	if t.mailRefused || t.accepted == 0 {
 		// Everybody was refused; the server had to swallow the content
 		// (RFC 3030 §2) and complains about that. Nothing was accepted.

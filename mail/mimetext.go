@@ -228,8 +228,13 @@ func (f *textFacts) asIs() bool {
 	return f.longest <= hardLine && !f.control && !f.from
 }
 
+// readable is how many octets longer quoted-printable may be than base64 and
+// still be chosen: people read it in a message's source, and some filters
+// think ill of short texts in base64.
+const readable = 256
+
 // choose gives the encoding for the text: none where it needs none, else the
-// shorter of quoted-printable and base64.
+// shorter of quoted-printable and base64, and the former if it hardly matters.
 func (f *textFacts) choose(eightBit bool) transferEncoding {
 	switch {
 	case f.asIs() && f.high == 0:
@@ -240,7 +245,7 @@ func (f *textFacts) choose(eightBit bool) transferEncoding {
 	octets := f.octets + f.breaks - f.pairs
 	quoted := octets + 2*(f.high+f.equals)
 	quoted += quoted / qpLine * 3
-	if quoted > base64Size(octets) {
+	if quoted > base64Size(octets)+readable {
 		return encodingBase64Text
 	}
 	return encodingQuoted

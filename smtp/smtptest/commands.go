@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // judge says what the server answers to a command by itself. BDAT is not here:
@@ -133,6 +134,9 @@ func (d *dialogue) startTLS() bool {
 		return false
 	}
 	d.endTransaction()
+	if t := d.cfg.Timeout; t > 0 && d.raw.SetDeadline(time.Now().Add(t)) != nil {
+		return false
+	}
 	secure := tls.Server(d.raw, d.srv.tls)
 	if err := secure.Handshake(); err != nil {
 		d.logged("TLS", err.Error())

@@ -194,6 +194,12 @@ func (c *Config) validate() error {
 	if c.MaxErrors < -1 || c.MaxContent < -1 || c.KeepRecords < -1 {
 		bad("Config.MaxErrors, MaxContent and KeepRecords may not be less than -1")
 	}
+	for i, r := range c.Rules {
+		// A NaN compares false to both.
+		if !(r.Chance >= 0 && r.Chance <= 1) {
+			bad("Config.Rules[%d].Chance is %g; a probability is from 0 to 1", i, r.Chance)
+		}
+	}
 	for _, m := range c.Mechanisms {
 		if !slices.Contains(mechanismNames(), m) {
 			bad("Config.Mechanisms has %q; known are %s", m, strings.Join(mechanismNames(), ", "))

@@ -160,10 +160,14 @@ func (d *dialogue) readLine(limit int) (string, lineFault, error) {
 
 // command reads a command and answers it.
 func (d *dialogue) command() {
-	line, fault, err := d.readLine(d.cfg.MaxLine)
+	line, fault, err := d.readLine(max(d.cfg.MaxLine, authLineOctets))
 	if err != nil {
 		d.lost(err)
 		return
+	}
+	if len(line)+2 > d.cfg.MaxLine && fault == lineGood && !authLine(line) {
+		fault = lineTooLong
+		line = line[:min(len(line), 100)]
 	}
 	if fault != lineGood {
 		d.logged("", strings.ToValidUTF8(line, "?"))
@@ -209,6 +213,8 @@ type verdict struct {
 	settle func(SentReply)
 	// after, if not nil, runs behind a positive reply.
 	after func(SentReply)
+	// run, if not nil, does all that follows in place of a reply.
+	run func()
 	// fault marks a line that is no command or not well formed.
 	fault bool
 }
@@ -225,6 +231,10 @@ func (d *dialogue) decide(v verdict, a Action, scripted bool) {
 		}
 	}
 	if d.ended {
+		return
+	}
+	if v.run != nil {
+		v.run()
 		return
 	}
 	given := v.reply
@@ -324,4 +334,9 @@ func (d *dialogue) finish() {
 		}
 	}
 	_ = d.raw.Close()
+}
+
+// authLine reports a command for which RFC 4954 §4 allows more octets.
+func authLine(line string) bool {
+	return len(line) > 5 && strings.EqualFold(line[:5], "AUTH ")
 }

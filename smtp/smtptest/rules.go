@@ -1,6 +1,7 @@
 package smtptest
 
 import (
+	"math/rand/v2"
 	"strings"
 )
 
@@ -40,6 +41,9 @@ type Rule struct {
 	EachSession bool
 	// Times is how often the rule applies at most. 0: always.
 	Times int
+	// Chance is the probability, from 0 to 1, that the rule applies when all
+	// other conditions hold: 0.05 is five times in a hundred. 0: always, as 1.
+	Chance float64
 	// Action is what to do. Zero: go on as usual.
 	Action Action
 }
@@ -64,7 +68,8 @@ func (r *ruleState) applies(session *Session, command, arg string) bool {
 	}
 	key := r.key(session)
 	r.seen[key]++
-	return (r.Nth == 0 || r.seen[key] == r.Nth) && (r.Times == 0 || r.used[key] < r.Times)
+	return (r.Nth == 0 || r.seen[key] == r.Nth) && (r.Times == 0 || r.used[key] < r.Times) &&
+		(r.Chance == 0 || rand.Float64() < r.Chance)
 }
 
 // key is what the counters are kept by.

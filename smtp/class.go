@@ -42,6 +42,9 @@ func lossError(phase Phase, command string, err error) *Error {
 	} else {
 		e.Err = err
 	}
+	if certificateRefused(err) {
+		e.Class = ClassRelay
+	}
 	return e
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"time"
 )
 
@@ -172,13 +173,26 @@ func tlsClass(err error) Class {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return ClassRelay
 	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		switch alert {
-		// RFC 8446 §6.2: bad, unsupported, revoked, expired or unknown
-		// certificate; unknown CA; certificate required.
-		case 42, 43, 44, 45, 46, 48, 116:
-			return ClassRelay
-		}
+	if certificateRefused(err) {
+		return ClassRelay
 	}
 	return ClassTransient
+}
+
+// certificateRefused says whether the server turned down our certificate or
+// wants one. In TLS 1.3 that comes only after our handshake has ended.
+func certificateRefused(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" || op.Err == nil {
+		return false
+	}
+	// The alert's own type is not exported, but prints as this one does.
+	// RFC 8446 §6.2: bad, unsupported, revoked, expired or unknown
+	// certificate; unknown CA; certificate required.
+	for _, alert := range []tls.AlertError{42, 43, 44, 45, 46, 48, 116} {
+		if op.Err.Error() == alert.Error() {
+			return true
+		}
+	}
+	return false
 }

@@ -1,10 +1,15 @@
 package smtppool_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +43,7 @@ func TestBackoff(t *testing.T) {
 			}
 			low *= 2
 			// Meanwhile everybody is told at once, and nobody dials.
-			time.Sleep(wait - 1)
+			pass(wait - 1)
 			out, err := p.Send(t.Context(), envelope("bob@example.com", "eve@example.com"), content("x"))
 			if !errors.Is(err, errRefused) || len(out.Recipients) != 2 || dials.calls() != n {
 				t.Fatalf("in the pause: %v, %d dials", err, dials.calls())
@@ -52,7 +57,7 @@ func TestBackoff(t *testing.T) {
 			if st := p.Stats(); !st.NextDial.Equal(pause.Until) || !strings.Contains(st.DialError, "refused") || st.DialFailures != int64(n) {
 				t.Errorf("%+v", st)
 			}
-			time.Sleep(1)
+			pass(time.Nanosecond)
 		}
 		send(t, p, "x")
 		if st := p.Stats(); !st.NextDial.IsZero() || st.DialError != "" {
@@ -62,6 +67,7 @@ func TestBackoff(t *testing.T) {
 		dials.mu.Lock()
 		dials.after = -1
 		dials.mu.Unlock()
+		synctest.Wait() // until the server waits for a command
 		s.CloseIdle()
 		synctest.Wait()
 		_, err := p.Get(t.Context())
@@ -91,7 +97,7 @@ func TestWrongPassword(t *testing.T) {
 			})
 		}
 		group.Wait()
-		time.Sleep(time.Minute - 1)
+		pass(time.Minute - 1)
 		if out, err := p.Send(t.Context(), envelope("bob@example.com"), content("x")); !smtp.IsRelayFault(out.Recipients[0].Err) || !smtp.IsAuth(err) {
 			t.Errorf("got %v", err)
 		}
@@ -99,7 +105,7 @@ func TestWrongPassword(t *testing.T) {
 			t.Errorf("%d attempts", n)
 		}
 		// When the relay comes round, so does the pool.
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		s.SetUser("ann", "wr0ng-pass")
 		send(t, p, "x")
 	})
@@ -118,7 +124,7 @@ func TestPauseWithConnections(t *testing.T) {
 		if st := p.Stats(); st.Waiting != 5 || st.DialFailures == 0 || st.NextDial.IsZero() {
 			t.Errorf("%+v", st)
 		}
-		time.Sleep(10 * time.Second) // further dials, all refused
+		pass(10 * time.Second) // further dials, all refused
 		held.Release()
 		group.Wait()
 		if n := s.Stats().Accepted; n != 5 {
@@ -182,7 +188,49 @@ func TestSilentServer(t *testing.T) {
 			})
 		}
 		group.Wait()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		send(t, p, "x")
+	})
+}
+
+// TestOneIncident: dials that were under way together and fail one after the other lengthen the pause once.
+func TestOneIncident(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := smtptest.NewT(t, smtptest.Config{})
+		var log bytes.Buffer
+		var n atomic.Int64
+		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+			if i := n.Add(1); i > 1 && i <= 5 {
+				<-time.After(time.Duration(i) * time.Millisecond)
+				return nil, errRefused
+			}
+			return s.PipeDial(ctx, network, address)
+		}
+		p := newPool(t, smtp.Config{Host: "localhost", TLSMode: smtp.TLSNone, Dial: dial},
+			smtppool.Config{MaxConns: 5, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		held := get(t, p)
+		begin := time.Now()
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				c, err := p.Get(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.Release()
+			})
+		}
+		pass(100 * time.Millisecond)
+		st := p.Stats()
+		if st.DialFailures != 4 || st.NextDial.After(begin.Add(1302*time.Millisecond)) {
+			t.Errorf("the pause ends after %s: %+v", st.NextDial.Sub(begin), st)
+		}
+		group.Wait()
+		held.Release()
+		if text := log.String(); strings.Count(text, "level=WARN") != 4 || !strings.Contains(text, "next_try_in=1") {
+			t.Errorf("log:\n%s", text)
+		}
 	})
 }

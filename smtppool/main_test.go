@@ -58,6 +58,12 @@ func newPool(t testing.TB, client smtp.Config, cfg smtppool.Config) *smtppool.Po
 	return p
 }
 
+// pass lets time pass in a bubble, and everything happen that is due.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 func get(t *testing.T, p *smtppool.Pool) *smtppool.Conn {
 	t.Helper()
 	c, err := p.Get(t.Context())

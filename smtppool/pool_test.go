@@ -68,7 +68,7 @@ func TestCapAndOrder(t *testing.T) {
 		if got := s.Stats().Open; got != 2 {
 			t.Errorf("%d sessions at the server", got)
 		}
-		time.Sleep(time.Second) // of the bubble
+		pass(time.Second)
 		held[0].Release()
 		group.Wait()
 		held[1].Release()
@@ -137,7 +137,7 @@ func TestDialOutlivesItsWaiter(t *testing.T) {
 		}
 		// Nobody waits: the connection becomes idle.
 		leave()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		synctest.Wait()
 		numbers(t, p, "open 2 idle 1 in use 1 dialing 0 waiting 0 dialled 2 reused 0 closed map[]")
 		c.Release()
@@ -149,22 +149,22 @@ func TestIdleExpiry(t *testing.T) {
 	bubble(t, smtptest.Config{}, smtp.Config{}, smtppool.Config{MaxIdleTime: 10 * time.Second}, func(t *testing.T, s *smtptest.Server, p *smtppool.Pool) {
 		a, b := get(t, p), get(t, p)
 		a.Release()
-		time.Sleep(4 * time.Second)
+		pass(4 * time.Second)
 		b.Release()
-		time.Sleep(6*time.Second - 1)
+		pass(6*time.Second - 1)
 		synctest.Wait()
 		numbers(t, p, "open 2 idle 2 in use 0 dialing 0 waiting 0 dialled 2 reused 0 closed map[]")
-		time.Sleep(1)
+		pass(time.Nanosecond)
 		synctest.Wait()
 		numbers(t, p, "open 1 idle 1 in use 0 dialing 0 waiting 0 dialled 2 reused 0 closed map[idle:1]")
 		// Use makes it young again.
 		get(t, p).Release()
-		time.Sleep(10*time.Second - 1)
+		pass(10*time.Second - 1)
 		synctest.Wait()
 		if n := p.Stats().Idle; n != 1 {
 			t.Errorf("%d idle", n)
 		}
-		time.Sleep(1)
+		pass(time.Nanosecond)
 		synctest.Wait()
 		numbers(t, p, "open 0 idle 0 in use 0 dialing 0 waiting 0 dialled 2 reused 1 closed map[idle:2]")
 		if n := s.Stats().Commands["QUIT"]; n != 2 {
@@ -179,12 +179,12 @@ func TestMaxAge(t *testing.T) {
 	bubble(t, smtptest.Config{}, smtp.Config{}, cfg, func(t *testing.T, _ *smtptest.Server, p *smtppool.Pool) {
 		a, b := get(t, p), get(t, p)
 		a.Release()
-		time.Sleep(90*time.Second - 1)
+		pass(90*time.Second - 1)
 		synctest.Wait()
 		if n := p.Stats().Open; n != 2 {
 			t.Errorf("%d open before their time", n)
 		}
-		time.Sleep(20*time.Second + 1)
+		pass(20*time.Second + 1)
 		synctest.Wait()
 		// The idle one went by itself; the borrowed one is never cut short.
 		numbers(t, p, "open 1 idle 0 in use 1 dialing 0 waiting 0 dialled 2 reused 0 closed map[age:1]")
@@ -198,7 +198,7 @@ func TestMaxAge(t *testing.T) {
 	none := smtppool.Config{MaxIdleTime: -1, MaxAge: -1}
 	bubble(t, smtptest.Config{}, smtp.Config{}, none, func(t *testing.T, _ *smtptest.Server, p *smtppool.Pool) {
 		get(t, p).Release()
-		time.Sleep(1000 * time.Hour)
+		pass(1000 * time.Hour)
 		get(t, p).Release()
 		numbers(t, p, "open 1 idle 1 in use 0 dialing 0 waiting 0 dialled 1 reused 1 closed map[]")
 	})

@@ -26,7 +26,7 @@ func TestMove(t *testing.T) {
 				}
 				c.Release()
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			s.On(smtptest.Rule{Command: "MAIL", Times: 1, Action: smtptest.Drop()})
 			out, err := p.Send(t.Context(), envelope("bob@example.com"), content("second"))
 			if err != nil {
@@ -52,7 +52,7 @@ func TestMoveOnce(t *testing.T) {
 	t.Parallel()
 	bubble(t, smtptest.Config{}, smtp.Config{}, smtppool.Config{}, func(t *testing.T, s *smtptest.Server, p *smtppool.Pool) {
 		send(t, p, "first")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		s.On(smtptest.Rule{Command: "MAIL", Action: smtptest.Drop()})
 		out, err := p.Send(t.Context(), envelope("bob@example.com"), content("second"))
 		if err == nil || out.Recipients[0].Err == nil {
@@ -64,7 +64,7 @@ func TestMoveOnce(t *testing.T) {
 		// No connection for the move: the message is told why.
 		s.ClearRules()
 		send(t, p, "third")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		s.On(smtptest.Rule{Command: "MAIL", Action: smtptest.Drop()})
 		s.On(smtptest.Rule{Command: smtptest.CommandGreeting, Action: smtptest.Reply("421 4.3.2 no")})
 		out, err = p.Send(t.Context(), envelope("bob@example.com"), content("fourth"))
@@ -142,4 +142,40 @@ func TestSurplusFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMoveInsistsOnFresh: while the message waits for its fresh connection, one that is given back goes to the others.
+func TestMoveInsistsOnFresh(t *testing.T) {
+	t.Parallel()
+	slow := smtptest.Rule{Command: smtptest.CommandGreeting, Nth: 3, Action: smtptest.Delay(5*time.Second, smtptest.Proceed())}
+	bubble(t, smtptest.Config{Rules: []smtptest.Rule{slow}}, smtp.Config{}, smtppool.Config{MaxConns: 2}, func(t *testing.T, s *smtptest.Server, p *smtppool.Pool) {
+		a, b := get(t, p), get(t, p)
+		a.Release()
+		pass(time.Minute)
+		s.On(smtptest.Rule{Command: "MAIL", Times: 1, Action: smtptest.Drop()})
+		begin := time.Now()
+		moved := make(chan time.Duration, 1)
+		go func() {
+			send(t, p, "moved")
+			moved <- time.Since(begin)
+		}()
+		synctest.Wait()
+		other := make(chan time.Duration, 1)
+		go func() {
+			send(t, p, "other")
+			other <- time.Since(begin)
+		}()
+		synctest.Wait()
+		pass(time.Second)
+		b.Release()
+		if after := <-other; after != time.Second {
+			t.Errorf("the other message was sent after %s", after)
+		}
+		if after := <-moved; after != 5*time.Second {
+			t.Errorf("the moved message was sent after %s", after)
+		}
+		if got := s.Transactions(); len(got) != 2 || got[1].Session != 3 {
+			t.Errorf("%d messages, the last in session %d", len(got), got[len(got)-1].Session)
+		}
+	})
 }

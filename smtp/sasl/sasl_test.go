@@ -130,8 +130,11 @@ func TestValidate(t *testing.T) {
 		{"good", sasl.Credentials{Username: "u", Password: "p"}, nil},
 		{"token only", sasl.Credentials{Token: token("")}, nil},
 		{"empty", sasl.Credentials{}, []string{"neither a password nor a token"}},
-		{"all at once", sasl.Credentials{Username: "a\x00", Password: secret + "\xff", Identity: "x\x01", Port: -1, Mechanisms: []string{"NTLM"}},
-			[]string{"user name holds a NUL", "password is not UTF-8", "identity holds a control", "port -1", `"NTLM"`}},
+		{
+			"all at once",
+			sasl.Credentials{Username: "a\x00", Password: secret + "\xff", Identity: "x\x01", Port: -1, Mechanisms: []string{"NTLM"}},
+			[]string{"user name holds a NUL", "password is not UTF-8", "identity holds a control", "port -1", `"NTLM"`},
+		},
 		{"no user", sasl.Credentials{Password: secret}, []string{"needs a user name"}},
 		{"list does not fit", sasl.Credentials{Username: "u", Password: "p", Mechanisms: []string{"XOAUTH2"}}, []string{"none of the mechanisms XOAUTH2"}},
 	}

@@ -69,8 +69,11 @@ func run(peer string, dial Dialer, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.profile != "" {
-		f, err := os.Create(o.profile)
+	if o.memProfile != "" {
+		runtime.MemProfileRate = 4096 // the default of 512 KiB says little about 200 connections
+	}
+	if o.cpuProfile != "" {
+		f, err := os.Create(o.cpuProfile)
 		if err != nil {
 			return err
 		}
@@ -80,13 +83,25 @@ func run(peer string, dial Dialer, args []string) error {
 		}
 	}
 	m := &meter{o: o, errs: map[string]int{}}
-	r := m.measure(dial)
+	r, err := m.measure(dial)
+	if err != nil {
+		return err
+	}
 	line, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
 	fmt.Println(string(line))
 	return nil
+}
+
+// writeAllocations writes what was allocated since the start and what is in use now.
+func writeAllocations(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }
 
 // meter hands out message ids to the workers and gathers what they saw.
@@ -101,7 +116,7 @@ type meter struct {
 	errs   map[string]int
 }
 
-func (m *meter) measure(dial Dialer) Result {
+func (m *meter) measure(dial Dialer) (Result, error) {
 	r := &m.result
 	r.BaseRSSKB = residentKB()
 	var before, after runtime.MemStats
@@ -142,6 +157,10 @@ func (m *meter) measure(dial Dialer) Result {
 		debug.FreeOSMemory()
 		r.FreedRSSKB = residentKB()
 	}
+	var err error
+	if m.o.memProfile != "" { // now, while the connections are open
+		err = writeAllocations(m.o.memProfile)
+	}
 	for _, c := range conns {
 		if c != nil {
 			_ = c.Close() // all messages have had their replies
@@ -156,7 +175,7 @@ func (m *meter) measure(dial Dialer) Result {
 		r.Errors = append(r.Errors, fmt.Sprintf("%d times: %s", n, e))
 	}
 	slices.Sort(r.Errors)
-	return *r
+	return *r, err
 }
 
 // work sends on one connection until no message is left. The first call has one

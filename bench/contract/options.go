@@ -51,7 +51,7 @@ type Options struct {
 	Mode           string        // a variant of the driver, if it has any
 	Content        Content
 
-	ca, prefix, profile string
+	ca, prefix, cpuProfile, memProfile string
 }
 
 // parse reads the command line.
@@ -74,7 +74,8 @@ func parse(peer string, args []string) (*Options, error) {
 	f.StringVar(&o.prefix, "id-prefix", "", "start of every X-Bench-Id; default: peer, process and time")
 	f.DurationVar(&o.Hold, "hold", 0, "idle mode: one message on each connection, then sit still this long and report memory")
 	f.StringVar(&o.Mode, "mode", "", "variant of the driver")
-	f.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the sending to this file")
+	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of the sending to this file")
+	f.StringVar(&o.memProfile, "memprofile", "", "write a profile of the memory allocated and in use, before the connections are closed, to this file; slows down")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}

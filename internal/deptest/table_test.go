@@ -42,7 +42,7 @@ func table() []row {
 		{path: "mail/dkim", public: true, imports: []string{"mail"}, reason: "it signs what package mail composed", libraries: []string{"github.com/emersion/go-msgauth/"}},
 		{path: "smtp", public: true, imports: []string{"smtp/sasl"}, reason: "a conversation carries octets: it knows no message and no pool"},
 		{path: "smtp/sasl", public: true, reason: ground, libraries: []string{"github.com/xdg-go/scram"}, brings: []string{"github.com/xdg-go/stringprep", "github.com/xdg-go/pbkdf2"}},
-		{path: "smtp/smtptest", public: true, imports: []string{"smtp"}, reason: "a server for tests needs the words of SMTP only"},
+		{path: "smtp/smtptest", public: true, imports: []string{"smtp"}, reason: "a server for tests needs the words of SMTP only", libraries: []string{"github.com/xdg-go/scram"}, brings: []string{"github.com/xdg-go/stringprep", "github.com/xdg-go/pbkdf2"}},
 		{path: "smtppool", public: true, imports: []string{"smtp"}, reason: "it holds connections and knows no message"},
 		{path: "retry", public: true, reason: ground},
 		{path: "auth", public: true, reason: ground, libraries: []string{"github.com/golang-jwt/jwt/v5"}},

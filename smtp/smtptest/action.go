@@ -174,10 +174,7 @@ func replyOf(lines []string) (r SentReply, wire string) {
 	r.Code = code
 	for _, l := range lines {
 		if codeOf(l) != 0 {
-			l = strings.TrimLeft(l[3:], "")
-			if l != "" {
-				l = l[1:]
-			}
+			l = l[min(len(l), 4):]
 		}
 		r.Lines = append(r.Lines, l)
 	}

@@ -50,7 +50,7 @@ func TestEachSession(t *testing.T) {
 		x := hello(t, srv)
 		x.talk("NOOP", "250")
 		x.talk("NOOP", "421 4.3.2 enough")
-		if err := x.eof(); err != io.EOF {
+		if err := x.eof(); !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 	}
@@ -77,29 +77,47 @@ func TestLostConnections(t *testing.T) {
 		{"DATA", smtptest.Rule{Command: "DATA", Action: drop}, "EHLO x\r\n" + envelope + "DATA\r\n", []string{"220", "250", "250", "250"}, 0, 0},
 		{"after 354", smtptest.Rule{Command: "DATA", Action: smtptest.ReplyThenDrop("354 go")}, "EHLO x\r\n" + envelope + "DATA\r\n", []string{"220", "250", "250", "250", "354"}, 0, 0},
 		{
-			"in content", smtptest.Rule{Command: "DATA", Action: smtptest.DropAtOctet(5)}, "EHLO x\r\n" + envelope + "DATA\r\n0123456789\r\n.\r\n",
-			[]string{"220", "250", "250", "250", "354"}, 5, 0,
+			"in content",
+			smtptest.Rule{Command: "DATA", Action: smtptest.DropAtOctet(5)},
+			"EHLO x\r\n" + envelope + "DATA\r\n0123456789\r\n.\r\n",
+			[]string{"220", "250", "250", "250", "354"},
+			5, 0,
 		},
 		{
-			"in content, by CONTENT", smtptest.Rule{Command: smtptest.CommandContent, Action: smtptest.DropAtOctet(7)},
-			"EHLO x\r\n" + envelope + "BDAT 10 LAST\r\n0123456789", []string{"220", "250", "250", "250"}, 7, 0,
+			"in content, by CONTENT",
+			smtptest.Rule{Command: smtptest.CommandContent, Action: smtptest.DropAtOctet(7)},
+			"EHLO x\r\n" + envelope + "BDAT 10 LAST\r\n0123456789",
+			[]string{"220", "250", "250", "250"},
+			7, 0,
 		},
 		{
-			"after content", smtptest.Rule{Command: smtptest.CommandContent, Action: drop}, "EHLO x\r\n" + envelope + "DATA\r\n01\r\n.\r\n",
-			[]string{"220", "250", "250", "250", "354"}, 4, 0,
+			"after content",
+			smtptest.Rule{Command: smtptest.CommandContent, Action: drop},
+			"EHLO x\r\n" + envelope + "DATA\r\n01\r\n.\r\n",
+			[]string{"220", "250", "250", "250", "354"},
+			4, 0,
 		},
 		{
-			"accepted and no reply", smtptest.Rule{Command: smtptest.CommandContent, Action: smtptest.Sequence(smtptest.Accept(), drop)},
-			"EHLO x\r\n" + envelope + "BDAT 2 LAST\r\n\r\n", []string{"220", "250", "250", "250"}, 2, 1,
+			"accepted and no reply",
+			smtptest.Rule{Command: smtptest.CommandContent, Action: smtptest.Sequence(smtptest.Accept(), drop)},
+			"EHLO x\r\n" + envelope + "BDAT 2 LAST\r\n\r\n",
+			[]string{"220", "250", "250", "250"},
+			2, 1,
 		},
 		{"before a chunk", smtptest.Rule{Command: "BDAT", Action: drop}, "EHLO x\r\n" + envelope + "BDAT 2\r\n\r\n", []string{"220", "250", "250", "250"}, 0, 0},
 		{
-			"after a chunk", smtptest.Rule{Command: "BDAT", Action: smtptest.DropAfterRead()}, "EHLO x\r\n" + envelope + "BDAT 2\r\n\r\n",
-			[]string{"220", "250", "250", "250"}, 2, 0,
+			"after a chunk",
+			smtptest.Rule{Command: "BDAT", Action: smtptest.DropAfterRead()},
+			"EHLO x\r\n" + envelope + "BDAT 2\r\n\r\n",
+			[]string{"220", "250", "250", "250"},
+			2, 0,
 		},
 		{
-			"early refusal", smtptest.Rule{Command: smtptest.CommandContent, Action: smtptest.AtOctet(3, smtptest.ReplyThenDrop("552 5.3.4 enough"))},
-			"EHLO x\r\n" + envelope + "BDAT 10 LAST\r\n0123456789", []string{"220", "250", "250", "250", "552"}, 3, 0,
+			"early refusal",
+			smtptest.Rule{Command: smtptest.CommandContent, Action: smtptest.AtOctet(3, smtptest.ReplyThenDrop("552 5.3.4 enough"))},
+			"EHLO x\r\n" + envelope + "BDAT 10 LAST\r\n0123456789",
+			[]string{"220", "250", "250", "250", "552"},
+			3, 0,
 		},
 	}
 	for _, tt := range tests {
@@ -113,7 +131,7 @@ func TestLostConnections(t *testing.T) {
 			x := wrap(t, c)
 			x.send(tt.send)
 			x.expect(tt.want...)
-			if err := x.eof(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+			if err := x.eof(); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 				t.Error(err)
 			}
 			if err := srv.WaitSessionsClosed(t.Context(), 1); err != nil {
@@ -163,7 +181,7 @@ func TestOctetsNobodyAskedFor(t *testing.T) {
 	}
 	x.expect("421 4.4.2")
 	srv.CloseIdle()
-	if err := x.eof(); err != io.EOF {
+	if err := x.eof(); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }
@@ -190,7 +208,7 @@ func TestSilence(t *testing.T) {
 		if err := srv.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := x.eof(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+		if err := x.eof(); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			t.Error(err)
 		}
 		if got := srv.Attempts(); len(got) != 1 || got[0].Accepted || !got[0].Complete || got[0].Size != 2 {

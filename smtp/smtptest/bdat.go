@@ -71,7 +71,7 @@ func (d *dialogue) answerChunk(refusal SentReply, size int64, last bool, a Actio
 			t.sink.lint.finish(t.Size)
 		}
 		d.srv.received(CommandContent)
-		d.decide(verdict{judge: d.contentReply, settle: d.closeTransaction}, a, scripted)
+		d.decide(verdict{run: d.endContent, settle: d.closeTransaction}, a, scripted)
 	default:
 		d.decide(verdict{reply: d.say(250, "2.0.0", strconv.FormatInt(size, 10)+" octets received"), settle: func(r SentReply) {
 			t.failed = !r.Positive()

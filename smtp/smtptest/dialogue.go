@@ -102,13 +102,11 @@ func (d *dialogue) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if d.waitPoint {
-		d.waitPoint = false
-		d.waits()
-		if d.tx == nil {
-			d.setIdle(true)
-			defer d.setIdle(false)
-		}
+	fresh := d.waitPoint
+	d.waitPoint = false
+	if fresh && d.tx == nil {
+		d.setIdle(true)
+		defer d.setIdle(false)
 	}
 	if d.tx == nil && d.srv.isDraining() {
 		d.goodbye()
@@ -118,7 +116,11 @@ func (d *dialogue) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	default:
 	}
-	return d.conn.Read(p)
+	n, err := d.conn.Read(p)
+	if fresh && n > 0 {
+		d.waited()
+	}
+	return n, err
 }
 
 // A lineFault says why a line is not even looked at.

@@ -174,8 +174,7 @@ const (
 	// though PIPELINING was not offered.
 	LintPipelining LintKind = "pipelining not offered"
 	// LintPipelinedPast is something sent behind a command whose reply must be
-	// awaited (RFC 2920 §3.1): EHLO, STARTTLS, AUTH, DATA, QUIT and others, or
-	// before the greeting.
+	// awaited (RFC 2920 §3.1): EHLO, STARTTLS, AUTH, DATA, QUIT and others.
 	LintPipelinedPast LintKind = "sent without waiting"
 	// LintPathSpace is a space between FROM: or TO: and the path.
 	LintPathSpace LintKind = "space before path"

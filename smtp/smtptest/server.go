@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // Server is a running server. Its methods are safe for concurrent use.
@@ -128,6 +129,8 @@ func (s *Server) listen() error {
 	return nil
 }
 
+const acceptPause = 10 * time.Millisecond
+
 func (s *Server) accept(l net.Listener, implicitTLS bool) {
 	for {
 		c, err := l.Accept()
@@ -136,11 +139,11 @@ func (s *Server) accept(l net.Listener, implicitTLS bool) {
 				return
 			}
 			// Out of file descriptors, or a client that is gone already: the
-			// listener stays good.
+			// listener stays good. The pause keeps the first from spinning.
 			select {
 			case <-s.done:
 				return
-			default:
+			case <-time.After(acceptPause):
 				continue
 			}
 		}

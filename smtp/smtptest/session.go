@@ -218,8 +218,8 @@ func (x *Session) WaitIdle(ctx context.Context) error {
 	return nil
 }
 
-// waits counts a wait for the client.
-func (x *Session) waits() {
+// waited counts a wait for the client that is over.
+func (x *Session) waited() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.flights++
@@ -282,6 +282,9 @@ func (x *Session) answered(r SentReply, scripted bool) {
 	last := &x.log[len(x.log)-1]
 	last.Reply = r
 	last.Scripted = last.Scripted || scripted
+	if n := len(x.log); last.Verb == CommandContent && n > 1 && x.log[n-2].Verb == "BDAT" {
+		x.log[n-2].Reply = r // of BDAT LAST
+	}
 }
 
 // fault keeps a lint fact and gives it.

@@ -234,3 +234,36 @@ func TestOneIncident(t *testing.T) {
 		}
 	})
 }
+
+// TestOneProbe: without a live connection a burst of callers makes one dial, and the others when it has succeeded.
+func TestOneProbe(t *testing.T) {
+	t.Parallel()
+	slow := smtptest.Config{Rules: []smtptest.Rule{{Command: smtptest.CommandGreeting, Action: smtptest.Delay(time.Second, smtptest.Proceed())}}}
+	bubble(t, slow, smtp.Config{}, smtppool.Config{MaxIdleTime: time.Minute}, func(t *testing.T, s *smtptest.Server, p *smtppool.Pool) {
+		for round := range 2 {
+			before := s.Stats().Sessions
+			conns := make(chan *smtppool.Conn, 5)
+			for range 5 {
+				go func() {
+					c, err := p.Get(t.Context())
+					if err != nil {
+						t.Error(err)
+					}
+					conns <- c
+				}()
+			}
+			synctest.Wait()
+			if n := s.Stats().Sessions - before; n != 1 {
+				t.Errorf("round %d: %d dials at first", round, n)
+			}
+			pass(time.Second)
+			if n := s.Stats().Sessions - before; n != 5 {
+				t.Errorf("round %d: %d dials after the first success", round, n)
+			}
+			for range 5 {
+				(<-conns).Release()
+			}
+			pass(2 * time.Minute) // all idle out
+		}
+	})
+}

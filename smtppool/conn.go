@@ -167,6 +167,9 @@ func (p *Pool) left(m *member) {
 	defer p.mu.Unlock()
 	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
 	p.pending--
+	if len(p.members) == 0 {
+		p.proven = false // the password may have been changed since
+	}
 	if !p.closed {
 		p.settle(time.Now())
 	}

@@ -32,7 +32,7 @@ type Pool struct {
 	timer   *time.Timer // one for the whole pool; see expire.go
 	timerAt time.Time   // when it fires; zero: not armed
 
-	proven   bool      // the last dial to end succeeded, so that several at once may be tried
+	proven   bool      // a connection lives and the last dial to end succeeded: several at once may be tried
 	failures int       // incidents in a row
 	failedAt time.Time // of the last incident
 	retryAt  time.Time // no dial before this

@@ -79,8 +79,8 @@ func (p *Pool) settle(now time.Time) {
 		return
 	}
 	for p.counts.dialing < p.waiters.Len() {
-		// Until a dial has succeeded since the last failure, one at a time: ten at once would try a wrong password
-		// ten times.
+		// Without a live connection, and after a failure, one at a time: ten at once would try a wrong password ten
+		// times.
 		if !p.proven && p.counts.dialing > 0 {
 			return
 		}

@@ -171,7 +171,7 @@ func TestTimersUnderLoad(t *testing.T) {
 	for g := range 50 {
 		group.Go(func() {
 			for i := 0; ; i++ {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+i%20)*5*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond<<(i%9))
 				_, err := p.Send(ctx, envelope("bob@example.com"), content(fmt.Sprintf("%d-%d", g, i)))
 				cancel()
 				switch {

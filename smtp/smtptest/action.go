@@ -90,8 +90,8 @@ func Silence() Action { return Action{[]step{{kind: stepSilence}}} }
 // block sooner or later, until the server or the session is closed.
 func Stall() Action { return Action{[]step{{kind: stepStall}}} }
 
-// Delay waits and then does as then says; Delay(d, Proceed()) is a slow server.
-// It works under testing/synctest.
+// Delay waits and then does as then says; Delay(d, Proceed()) is a slow server,
+// and so is Delay with a zero Action. It works under testing/synctest.
 func Delay(d time.Duration, then Action) Action {
 	return Sequence(Action{[]step{{kind: stepWait, wait: d}}}, then)
 }

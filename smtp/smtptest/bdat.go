@@ -59,11 +59,11 @@ func (d *dialogue) answerChunk(refusal SentReply, size int64, last bool, a Actio
 				t.failed = true
 			}
 		}}, a, scripted)
-	case t.answered:
-		if last {
-			d.endContent()
-		}
-	case last && !scripted:
+	case t.answered && !last:
+		// The reply in the middle was the reply to this chunk.
+		d.answered(t.Reply, true)
+		t.failed, t.answered, t.Reply = !t.Reply.Positive(), false, SentReply{}
+	case last && !scripted || t.answered:
 		d.endContent()
 	case last:
 		t.Complete = true

@@ -196,13 +196,11 @@ func (d *dialogue) fire() {
 	}
 	then := t.armed.then
 	t.armed = nil
-	_, proceed := d.perform(then, func(r SentReply) {
-		t.Reply = r
-		t.answered = true
+	d.perform(then, func(r SentReply) {
+		if r.Code != 0 || len(r.Lines) > 0 {
+			t.Reply, t.answered = r, true
+		}
 	})
-	if proceed {
-		t.answered = false
-	}
 	d.dead(d.flush())
 }
 

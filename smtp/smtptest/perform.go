@@ -36,7 +36,7 @@ func replyLine(line string) SentReply {
 // the server shall handle the command by itself after all. settle, if not
 // nil, is called once, before the first reply leaves.
 func (d *dialogue) perform(a Action, settle func(SentReply)) (given SentReply, proceed bool) {
-	settled := false
+	settled, acted := false, false
 	decided := func(r SentReply) {
 		given = r
 		d.answered(r, true)
@@ -49,6 +49,7 @@ func (d *dialogue) perform(a Action, settle func(SentReply)) (given SentReply, p
 		if d.ended {
 			break
 		}
+		acted = acted || s.kind != stepWait && s.kind != stepAfterRead
 		switch s.kind {
 		case stepProceed:
 			return given, true
@@ -88,6 +89,9 @@ func (d *dialogue) perform(a Action, settle func(SentReply)) (given SentReply, p
 			<-d.gone
 			d.ended = true
 		}
+	}
+	if !acted && !d.ended {
+		return given, true // it only waited
 	}
 	if !settled && settle != nil {
 		// A lost connection, silence or garbage accepted nothing.

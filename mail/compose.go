@@ -146,7 +146,8 @@ func (c *composer) composed() *Composed {
 	m := c.m
 	d := &Composed{messageID: c.messageID}
 	if c.segments == nil {
-		d.segments = []segment{{literal: c.buf}}
+		d.one[0].literal = c.buf
+		d.segments = d.one[:]
 	} else {
 		c.cutSegment()
 		d.segments = c.segments

@@ -37,17 +37,6 @@ func fixedOptions() *mail.ComposeOptions {
 	}
 }
 
-// composeBytes composes and renders twice, and checks what holds for every
-// message.
-func composeBytes(t testing.TB, m *mail.Message, o *mail.ComposeOptions) []byte {
-	t.Helper()
-	c, err := m.Compose(o)
-	if err != nil {
-		t.Fatalf("Compose: %v", err)
-	}
-	return renderChecked(t, c)
-}
-
 // renderer is what *testing.T and *rapid.T have in common here.
 type renderer interface {
 	Helper()

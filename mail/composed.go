@@ -15,6 +15,7 @@ const smallMessage = 64 << 10
 // for concurrent use. Make one with [Message.Compose] or [ComposeRaw].
 type Composed struct {
 	segments  []segment
+	one       [1]segment // where segments of a small message are
 	size      int64
 	messageID string
 	envelope  Envelope
@@ -81,7 +82,8 @@ func (c *Composed) Prepend(field []byte) *Composed {
 	d.size += int64(len(field))
 	if len(c.segments) == 1 && c.segments[0].source == nil {
 		// One piece stays one piece, so that it is one Write.
-		d.segments = []segment{{literal: slices.Concat(field, c.segments[0].literal)}}
+		d.one[0].literal = slices.Concat(field, c.segments[0].literal)
+		d.segments = d.one[:]
 		return &d
 	}
 	d.segments = slices.Concat([]segment{{literal: slices.Clone(field)}}, c.segments)

@@ -37,11 +37,9 @@ func (h *headerWriter) begin(name string) {
 // not be, because validation missed something, then the field is remembered
 // and composition fails: no octet reaches a line that could begin another.
 func (h *headerWriter) raw(s string) {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
-			h.unfit = h.name
-			return
-		}
+	if _, control := classify(octets(s)); control {
+		h.unfit = h.name
+		return
 	}
 	h.buf = append(h.buf, s...)
 }

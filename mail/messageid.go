@@ -26,9 +26,11 @@ func (n *nonce) fill(r io.Reader) error {
 		_, _ = rand.Read(n[:]) // never fails, by its documentation
 		return nil
 	}
-	if _, err := io.ReadFull(r, n[:]); err != nil {
-		return fmt.Errorf("mail: ComposeOptions.Random: %w", err)
+	var read nonce // n itself need not be on the heap for a Reader's sake
+	if _, err := io.ReadFull(r, read[:]); err != nil {
+		return fmt.Errorf("mail: reading from Random: %w", err)
 	}
+	*n = read
 	return nil
 }
 

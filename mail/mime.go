@@ -235,7 +235,11 @@ func (c *composer) encode(e transferEncoding, data []byte) {
 
 // copySource renders a source into the buffer.
 func (c *composer) copySource(s *source) error {
-	if _, err := s.writeTo((*bufferWriter)(&c.buf), &c.content); err != nil {
+	// A variable of its own, so that the composer need not be on the heap.
+	w := bufferWriter(c.buf)
+	_, err := s.writeTo(&w, &c.content)
+	c.buf = w
+	if err != nil {
 		return Faults{asFault(err)}
 	}
 	return nil

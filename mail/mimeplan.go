@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -272,7 +273,7 @@ func tooLarge(field string, limit int64) *Fault {
 
 // asFault gives an error of a source as the Fault that it is.
 func asFault(err error) Fault {
-	if f, ok := err.(Fault); ok {
+	if f, ok := errors.AsType[Fault](err); ok {
 		return f
 	}
 	return Fault{Code: CodeUnreadable, Detail: err.Error(), Err: err}

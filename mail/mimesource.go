@@ -63,26 +63,26 @@ func (s *source) writeTo(w io.Writer, b *passBuffers) (written int64, err error)
 	out := b.out[:0]
 	defer func() { b.out = out[:0] }()
 	for left := s.raw; ; {
-		n, rerr := readBlock(r, b.in[:min(left+1, int64(len(b.in)))])
+		n, ended, err := readBlock(r, b.in[:min(left+1, int64(len(b.in)))])
 		left -= int64(n)
 		switch {
+		case err != nil:
+			return written, s.fail(err)
 		case left < 0:
 			return written, s.errLength("more octets")
-		case rerr == io.EOF && left > 0:
+		case ended && left > 0:
 			return written, s.errLength("fewer octets")
-		case rerr != nil && rerr != io.EOF:
-			return written, s.fail(rerr)
 		}
 		out = enc.append(out, b.in[:n])
-		if rerr == io.EOF {
+		if ended {
 			out = enc.finish(out)
 		}
 		final := len(out)
-		if qp, ok := enc.(*qpEncoder); ok && rerr != io.EOF {
+		if qp, ok := enc.(*qpEncoder); ok && !ended {
 			final = qp.line // the line in work may still change
 			qp.line = 0
 		}
-		if written+int64(final) > s.size || rerr == io.EOF && written+int64(final) < s.size {
+		if written+int64(final) > s.size || ended && written+int64(final) < s.size {
 			return written, s.errLength("other octets")
 		}
 		m, err := w.Write(out[:final])
@@ -91,7 +91,7 @@ func (s *source) writeTo(w io.Writer, b *passBuffers) (written int64, err error)
 			return written, err
 		}
 		out = out[:copy(out, out[final:])]
-		if rerr == io.EOF {
+		if ended {
 			return written, nil
 		}
 	}
@@ -100,26 +100,42 @@ func (s *source) writeTo(w io.Writer, b *passBuffers) (written int64, err error)
 // discard reads over the octets to be left out.
 func (s *source) discard(r io.Reader, buf []byte) error {
 	for left := s.skip; left > 0; {
-		n, err := io.ReadFull(r, buf[:min(left, int64(len(buf)))])
+		n, ended, err := readBlock(r, buf[:min(left, int64(len(buf)))])
 		left -= int64(n)
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return s.errLength("fewer octets")
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return s.fail(err)
+		case ended && left > 0:
+			return s.errLength("fewer octets")
 		}
 	}
 	return nil
 }
 
-// readBlock fills p as far as r gives octets. The error is io.EOF once r has
-// ended, also together with octets.
-func readBlock(r io.Reader, p []byte) (n int, err error) {
-	n, err = io.ReadFull(r, p)
-	if err == io.ErrUnexpectedEOF {
-		err = io.EOF
+// maxEmptyReads is how often a reader may give nothing and no error before it
+// is taken for broken, as in package bufio.
+const maxEmptyReads = 100
+
+// readBlock fills p as far as r gives octets. ended says that r has no more; it
+// may come together with octets. Unlike io.ReadFull it tells the end from an
+// io.ErrUnexpectedEOF of r's own, as of a compressed file that is cut off.
+func readBlock(r io.Reader, p []byte) (n int, ended bool, err error) {
+	for empty := 0; n < len(p); {
+		m, err := r.Read(p[n:])
+		n += m
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+		if m > 0 {
+			empty = 0
+		} else if empty++; empty == maxEmptyReads {
+			return n, false, io.ErrNoProgress
+		}
 	}
-	return n, err
+	return n, false, nil
 }
 
 // examine makes one pass over the source and hands on its octets, at most
@@ -134,16 +150,22 @@ func (s *source) examine(limit int64, see func(p []byte)) (n int64, err error) {
 			err = s.fail(cerr)
 		}
 	}()
-	buf := make([]byte, sourceBlock)
+	const first = 4 << 10 // enough for most texts and raw messages
+	buf := make([]byte, first)
 	for {
-		m, rerr := readBlock(r, buf)
+		m, ended, err := readBlock(r, buf)
 		n += int64(m)
 		see(buf[:m])
+		if len(buf) == first {
+			buf = nil
+		}
 		switch {
-		case n > limit || rerr == io.EOF:
+		case err != nil:
+			return n, s.fail(err)
+		case n > limit || ended:
 			return n, nil
-		case rerr != nil:
-			return n, s.fail(rerr)
+		case buf == nil:
+			buf = make([]byte, sourceBlock)
 		}
 	}
 }

@@ -191,7 +191,8 @@ func (r *rawMessage) compose(n int64) (*Composed, error) {
 		if r.facts.octets > 0 && !r.facts.ended {
 			literal = append(literal, "\r\n"...)
 		}
-		c.segments = []segment{{literal: literal}}
+		c.one[0].literal = literal
+		c.segments = c.one[:]
 	} else {
 		s := r.body
 		s.skip, s.raw = int64(len(r.head)), n-int64(len(r.head))

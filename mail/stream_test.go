@@ -3,6 +3,7 @@ package mail_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -54,15 +55,20 @@ func (h *highWater) Write(p []byte) (int, error) {
 
 // Neither an attachment nor a body nor a raw message is held in memory.
 func TestConstantMemory(t *testing.T) {
-	const size = 200 << 20
+	const size, texts = 200 << 20, 48 << 20
 	none := &mail.Limits{TextOctets: -1, HTMLOctets: -1, AttachmentOctets: -1, AttachmentsOctets: -1}
 	text := func(line string) mail.Opener {
 		return func() (io.ReadCloser, error) {
-			return io.NopCloser(io.LimitReader(&repeated{line: line}, size/int64(len(line))*int64(len(line)))), nil
+			return io.NopCloser(io.LimitReader(&repeated{line: line}, texts/int64(len(line))*int64(len(line)))), nil
+		}
+	}
+	octets := func(n int64) mail.Opener {
+		return func() (io.ReadCloser, error) {
+			return io.NopCloser(io.LimitReader(&repeated{line: strings.Repeat("0123456789abcdef\x00\xff", 500)}, n)), nil
 		}
 	}
 	m := letter()
-	m.Attachments = []mail.Attachment{{Filename: "known", Size: size, Open: generate(size)}, {Filename: "counted", Size: -1, Open: generate(size / 2)}}
+	m.Attachments = []mail.Attachment{{Filename: "known", Size: size, Open: octets(size)}, {Filename: "counted", Size: -1, Open: octets(texts)}}
 	m.TextFrom = text("Ein langer Text mit einem Ü und mehr, und mehr\n")
 	m.HTMLFrom = text("日本語のテキスト\r")
 	for name, compose := range map[string]func() (*mail.Composed, error){
@@ -184,6 +190,35 @@ func TestSourceChanges(t *testing.T) {
 	})
 }
 
+// A source that breaks off is not taken for one that ends.
+func TestSourceBreaksOff(t *testing.T) {
+	for _, broken := range []error{io.ErrUnexpectedEOF, fmt.Errorf("unpacking: %w", io.EOF), io.ErrNoProgress} {
+		m := letter()
+		open := func() (io.ReadCloser, error) {
+			if errors.Is(broken, io.ErrNoProgress) {
+				return io.NopCloser(silent{}), nil
+			}
+			return io.NopCloser(io.MultiReader(strings.NewReader("half a file"), iotest.ErrReader(broken))), nil
+		}
+		m.Attachments = []mail.Attachment{{Filename: "x", Size: -1, Open: open}}
+		if _, err := m.Compose(nil); !errors.Is(err, broken) {
+			t.Errorf("attachment: %v, want %v", err, broken)
+		}
+		m.Attachments, m.TextFrom = nil, open
+		if _, err := m.Compose(nil); !errors.Is(err, broken) {
+			t.Errorf("text: %v, want %v", err, broken)
+		}
+		if _, err := mail.ComposeRaw(open, nil); !errors.Is(err, broken) {
+			t.Errorf("raw: %v, want %v", err, broken)
+		}
+	}
+}
+
+// silent gives nothing, not even an end.
+type silent struct{}
+
+func (silent) Read([]byte) (int, error) { return 0, nil }
+
 type badCloser struct {
 	io.Reader
 	err error
@@ -218,6 +253,34 @@ func TestWriteError(t *testing.T) {
 			}
 			if n, err := c.WriteTo(&failing{after}); !errors.Is(err, errBroken) || n != int64(after) {
 				t.Errorf("after %d octets: wrote %d, %v", after, n, err)
+			}
+		}
+	}
+}
+
+// countedWrites counts calls.
+type countedWrites int
+
+func (c *countedWrites) Write(p []byte) (int, error) {
+	*c++
+	return len(p), nil
+}
+
+// A small message is one Write, so that it can be one packet, also when it is
+// signed and when its content comes from openers.
+func TestSmallIsOneWrite(t *testing.T) {
+	m := letter()
+	m.TextFrom = opener("Grüße\n")
+	m.Attachments = []mail.Attachment{{Filename: "x", Size: -1, Open: generate(30_000)}, {Filename: "y", Size: 20_000, Open: generate(20_000)}}
+	raw, err := mail.ComposeRaw(opener("From: a@example.com\nTo: b@example.com\n\n"+strings.Repeat("x\n", 20_000)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*mail.Composed{mustCompose(t, m), raw} {
+		for _, c := range []*mail.Composed{c, c.Prepend([]byte("X-Top: yes\r\n"))} {
+			var writes countedWrites
+			if _, err := c.WriteTo(&writes); err != nil || writes != 1 {
+				t.Errorf("%d writes, %v", writes, err)
 			}
 		}
 	}

@@ -148,7 +148,7 @@ func (r *nameReader) Write(p []byte) (int, error) {
 // fieldNames gives the names of the message's header fields in lower case.
 func fieldNames(c *mail.Composed) ([]string, error) {
 	var r nameReader
-	if _, err := c.WriteTo(&r); err != nil && err != errHeaderRead {
+	if _, err := c.WriteTo(&r); err != nil && !errors.Is(err, errHeaderRead) {
 		return nil, err
 	}
 	return r.names, nil

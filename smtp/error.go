@@ -73,7 +73,7 @@ func (e *Error) Error() string {
 	b.WriteString(string(e.Phase))
 	if e.Recipient != "" {
 		b.WriteString(" <")
-		b.WriteString(e.Recipient)
+		b.WriteString(printable(e.Recipient))
 		b.WriteByte('>')
 	}
 	if s := replyString(e.Code, e.Enhanced, e.Text); s != "" {

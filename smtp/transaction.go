@@ -59,7 +59,7 @@ type transaction struct {
 	rset         bool  // the flight begins with RSET
 	whole        bool  // the content left in the flight of the envelope
 	mailRefused  bool
-	broken       bool // a reply to RCPT was out of step
+	broken       bool  // a reply to RCPT was out of step
 	accepted     int   // recipients accepted
 	err          error // stands for all recipients
 }

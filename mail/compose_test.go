@@ -358,3 +358,59 @@ func TestComposeFaults(t *testing.T) {
 		})
 	}
 }
+
+func TestPriority(t *testing.T) {
+	for priority, want := range map[mail.Priority]string{
+		mail.PriorityHigh:   "Importance: high\r\nX-Priority: 1\r\nPriority: urgent\r\n",
+		mail.PriorityNormal: "Importance: normal\r\nX-Priority: 3\r\nPriority: normal\r\n",
+		mail.PriorityLow:    "Importance: low\r\nX-Priority: 5\r\nPriority: non-urgent\r\n",
+	} {
+		m := letter()
+		m.Text, m.Priority = "x", priority
+		if b := renderChecked(t, mustCompose(t, m)); !bytes.Contains(b, []byte(want)) {
+			t.Errorf("%s: %q is not in\n%s", priority, want, b)
+		}
+	}
+}
+
+// A lone body too large for memory, with and without a line end, is the same
+// as a small one in every encoding.
+func TestLoneLargeBody(t *testing.T) {
+	for name, line := range map[string]string{
+		"7bit": "Only plain words.\n", "quoted-printable": "Some wörds and some more of them.\n", "base64": "日本語のテキスト\n",
+	} {
+		for _, end := range []string{"", "é日 last", "\n"} {
+			m := letter()
+			m.Text = strings.Repeat(line, 5000) + end
+			b := renderChecked(t, mustCompose(t, m))
+			if end != "é日 last" && !bytes.Contains(b, []byte("Content-Transfer-Encoding: "+name+"\r\n")) {
+				t.Errorf("%s: %.300s", name, b)
+			}
+			want := crlf(m.Text)
+			got := parse(t, b).Leaves[0].Hash
+			if got != hash([]byte(want)) && got != hash([]byte(want+"\r\n")) {
+				t.Errorf("%s with end %q: other text", name, end)
+			}
+			m.Text, m.HTML = "", m.Text
+			if got := parse(t, renderChecked(t, mustCompose(t, m))); got.Structure != "text/html" {
+				t.Errorf("structure is %s", got.Structure)
+			}
+		}
+	}
+}
+
+// Fields that hold octets over 127 are 8bit on every level around them, RFC
+// 2045 §6.4.
+func TestEightBitLevels(t *testing.T) {
+	m := letter()
+	m.Text, m.HTML = "é", "<p>é</p>"
+	m.Attachments = []mail.Attachment{mail.BytesAttachment("x", []byte("x"))}
+	c, err := m.Compose(&mail.ComposeOptions{EightBit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := renderChecked(t, c)
+	if n := bytes.Count(b, []byte("Content-Transfer-Encoding: 8bit\r\n")); n != 4 {
+		t.Errorf("8bit stands %d times in\n%s", n, b)
+	}
+}

@@ -72,7 +72,7 @@ func table() []row {
 		{path: "internal/inbox", imports: []string{"mail", "smtp", "smtp/smtptest"}, reason: "it receives and never sends"},
 		{path: "cmd/postrider", tree: true, imports: []string{anything}, reason: "a program does not run on what only tests may use"},
 		{path: "bench", tree: true, imports: []string{anything, "internal/relaytest"}},
-		{path: "examples", tree: true, imports: []string{"."}, reason: "an example shows what every user can import"},
+		{path: "examples", tree: true, imports: []string{".", "mail", "mail/dkim", "smtp", "smtp/sasl", "smtp/smtptest", "smtppool", "retry"}, reason: "an example shows what every user can import"},
 		{path: "internal/testsum", reason: "it runs before anything else is known to build"},
 
 		// For tests only.

@@ -4,33 +4,33 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
-	"io"
+	"math/big"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/smtp"
-	"github.com/postrider/postrider/smtp/smtptest"
 )
 
 // sink is the least server that can take mail: it accepts everything and
-// looks at nothing, so that a benchmark measures the client.
-func sink(tb testing.TB, without ...string) (addr *net.TCPAddr, pool *smtptest.Server) {
+// looks at nothing, so that a benchmark measures the client. It gives a
+// configuration to reach it.
+func sink(tb testing.TB, mode smtp.TLSMode, without ...string) smtp.Config {
 	tb.Helper()
-	ca := smtptest.StartT(tb, smtptest.Config{})
-	cert, err := ca.ClientCertificate("localhost")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_ = cert
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
+	cert := certificate(tb)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -40,15 +40,33 @@ func sink(tb testing.TB, without ...string) (addr *net.TCPAddr, pool *smtptest.S
 			}
 			wg.Go(func() {
 				defer c.Close()
-				sinkSession(c, nil, without)
+				if mode == smtp.TLSImplicit {
+					c = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}})
+				}
+				sinkSession(c, without)
 			})
 		}
 	})
 	tb.Cleanup(func() { l.Close(); wg.Wait() })
-	return l.Addr().(*net.TCPAddr), ca
+	return smtp.Config{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, TLSMode: mode, DangerouslySkipTLSVerify: true}
 }
 
-func sinkSession(c net.Conn, _ *tls.Config, without []string) {
+// certificate makes one that signs itself.
+func certificate(tb testing.TB) tls.Certificate {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func sinkSession(c net.Conn, without []string) {
 	r := bufio.NewReaderSize(c, 64<<10)
 	w := bufio.NewWriter(c)
 	offer := "250-sink\r\n"
@@ -109,34 +127,57 @@ func message(size int) []byte {
 	return b.Bytes()
 }
 
+func benchmarkSend(b *testing.B, cfg smtp.Config, size, conns int) {
+	d := newDialer(b, cfg)
+	env := &smtp.Envelope{MailFrom: "a@example.com", RcptTo: []smtp.Recipient{{Address: "b@example.com"}}}
+	content := smtp.Bytes(message(size))
+	var open []*smtp.Conn
+	for range conns {
+		c, err := d.Dial(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		open = append(open, c)
+	}
+	b.ReportAllocs()
+	b.SetBytes(content.Size())
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i, c := range open {
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			for range (b.N + i) / conns {
+				if _, err := c.Send(ctx, env, content); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func BenchmarkSend(b *testing.B) {
-	for _, size := range []int{2 << 10, 50 << 10, 1 << 20} {
-		for _, without := range []string{"", "CHUNKING", "PIPELINING CHUNKING"} {
-			b.Run(fmt.Sprintf("%dK/without=%s", size>>10, strings.ReplaceAll(without, " ", ",")), func(b *testing.B) {
-				addr, _ := sink(b, without)
-				d, err := smtp.NewDialer(smtp.Config{Host: "127.0.0.1", Port: addr.Port, TLSMode: smtp.TLSNone})
-				if err != nil {
-					b.Fatal(err)
-				}
-				c, err := d.Dial(b.Context())
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer c.Close()
-				env := &smtp.Envelope{MailFrom: "a@example.com", RcptTo: []smtp.Recipient{{Address: "b@example.com"}}}
-				content := smtp.Bytes(message(size))
-				ctx, cancel := context.WithCancel(b.Context())
-				defer cancel()
-				b.ReportAllocs()
-				b.SetBytes(content.Size())
-				for b.Loop() {
-					if _, err := c.Send(ctx, env, content); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
+	for _, mode := range []smtp.TLSMode{smtp.TLSNone, smtp.TLSImplicit} {
+		for _, size := range []int{2 << 10, 50 << 10, 4 << 20} {
+			for _, conns := range []int{1, 8} {
+				b.Run(fmt.Sprintf("tls=%s/size=%dK/conns=%d", mode, size>>10, conns), func(b *testing.B) {
+					benchmarkSend(b, sink(b, mode), size, conns)
+				})
+			}
 		}
 	}
 }
 
-var _ = io.EOF
+// BenchmarkSendOld is for servers without CHUNKING, and without PIPELINING.
+func BenchmarkSendOld(b *testing.B) {
+	for _, without := range []string{"CHUNKING", "CHUNKING PIPELINING"} {
+		for _, size := range []int{2 << 10, 4 << 20} {
+			b.Run(fmt.Sprintf("without=%s/size=%dK", strings.ReplaceAll(without, " ", "+"), size>>10), func(b *testing.B) {
+				benchmarkSend(b, sink(b, smtp.TLSNone, without), size, 1)
+			})
+		}
+	}
+}

@@ -50,7 +50,7 @@ type Config struct {
 	DangerouslySkipTLSVerify bool
 	// Trace is called with each line of the dialogue, secrets blotted out
 	// and content summarised; nil: no trace. Calls for one connection come
-	// one at a time; it should be quick.
+	// one at a time; it should be quick and must not call the connection.
 	Trace func(TraceLine)
 }
 

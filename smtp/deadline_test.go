@@ -195,7 +195,7 @@ func TestDeadlineIsForEachReply(t *testing.T) {
 			c := dial(t, pipeConfig(s))
 			for range 3 {
 				mustSend(t, c, envelope("a@example.com", "b@example.com", "c@example.com"), text(hello))
-				time.Sleep(time.Hour)
+				rest(time.Hour)
 			}
 		})
 	}

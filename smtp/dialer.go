@@ -64,6 +64,10 @@ func NewDialer(cfg Config) (*Dialer, error) {
 	}
 	if cfg.Auth != nil {
 		auth := *cfg.Auth
+		if auth.Host == "" {
+			// RFC 7628 §3.1: OAUTHBEARER tells which server was meant.
+			auth.Host, auth.Port = host, d.cfg.Port
+		}
 		if err := auth.Validate(); err != nil {
 			faults = append(faults, err)
 		}
@@ -116,10 +120,17 @@ func (t Timeouts) withDefaults() (Timeouts, error) {
 		d    *time.Duration
 		def  time.Duration
 	}{
-		{"Dial", &t.Dial, def.Dial}, {"TLS", &t.TLS, def.TLS}, {"Greeting", &t.Greeting, def.Greeting},
-		{"Hello", &t.Hello, def.Hello}, {"Auth", &t.Auth, def.Auth}, {"Mail", &t.Mail, def.Mail},
-		{"Rcpt", &t.Rcpt, def.Rcpt}, {"Data", &t.Data, def.Data}, {"Block", &t.Block, def.Block},
-		{"Final", &t.Final, def.Final}, {"Quit", &t.Quit, def.Quit},
+		{"Dial", &t.Dial, def.Dial},
+		{"TLS", &t.TLS, def.TLS},
+		{"Greeting", &t.Greeting, def.Greeting},
+		{"Hello", &t.Hello, def.Hello},
+		{"Auth", &t.Auth, def.Auth},
+		{"Mail", &t.Mail, def.Mail},
+		{"Rcpt", &t.Rcpt, def.Rcpt},
+		{"Data", &t.Data, def.Data},
+		{"Block", &t.Block, def.Block},
+		{"Final", &t.Final, def.Final},
+		{"Quit", &t.Quit, def.Quit},
 	} {
 		switch {
 		case *f.d < 0:
@@ -145,7 +156,7 @@ func hostName(host string) (string, error) {
 		ascii = host
 	}
 	for _, c := range []byte(ascii) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_') {
+		if !isNameOctet(c) && c != '.' {
 			return "", fmt.Errorf("host %q is not a host name or address (a port goes into Port)", host)
 		}
 	}
@@ -191,12 +202,16 @@ func isDomain(s string) bool {
 			return false
 		}
 		for _, c := range []byte(label) {
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			if !isNameOctet(c) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+func isNameOctet(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
 // addressLiteral is what EHLO says when there is no name (RFC 5321 §4.1.3).

@@ -43,6 +43,7 @@ type Recipient struct {
 // DSNNotify is a value of the NOTIFY parameter (RFC 3461 §4.1).
 type DSNNotify string
 
+// The values of NOTIFY.
 const (
 	NotifyNever   DSNNotify = "NEVER"   // no report at all; stands alone
 	NotifySuccess DSNNotify = "SUCCESS" // when the message was delivered
@@ -53,6 +54,7 @@ const (
 // DSNReturn is a value of the RET parameter (RFC 3461 §4.3).
 type DSNReturn string
 
+// The values of RET.
 const (
 	ReturnFull   DSNReturn = "FULL" // the whole message comes back
 	ReturnHeader DSNReturn = "HDRS" // only its header

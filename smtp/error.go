@@ -8,6 +8,7 @@ import (
 // Phase is a station of the conversation.
 type Phase string
 
+// The phases, in their order.
 const (
 	PhaseDial     Phase = "dial"     // connecting
 	PhaseTLS      Phase = "tls"      // STARTTLS and the TLS handshake
@@ -24,15 +25,15 @@ const (
 type Class string
 
 const (
-	// ClassTransient: not accepted; the same may succeed later.
+	// ClassTransient means not accepted; the same may succeed later.
 	ClassTransient Class = "transient"
-	// ClassPermanent: not accepted; the same will fail again.
+	// ClassPermanent means not accepted; the same will fail again.
 	ClassPermanent Class = "permanent"
-	// ClassRelay: not accepted; this configuration is refused (authentication,
+	// ClassRelay means not accepted: this configuration is refused (authentication,
 	// certificate, no STARTTLS) and every message would be. Messages wait for
 	// a person.
 	ClassRelay Class = "relay"
-	// ClassUnknown: the connection was lost after the last octet of the
+	// ClassUnknown means that the connection was lost after the last octet of the
 	// content may have been written and before its reply came. The server
 	// may have accepted it (RFC 1047).
 	ClassUnknown Class = "unknown"
@@ -92,13 +93,6 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// forRecipient gives the same failure for one recipient.
-func (e *Error) forRecipient(address string) *Error {
-	f := *e
-	f.Recipient = address
-	return &f
-}
 
 func classOf(err error) Class {
 	if e, ok := errors.AsType[*Error](err); ok {

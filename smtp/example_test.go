@@ -26,7 +26,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer c.Quit(ctx)
+	defer func() { _ = c.Quit(ctx) }()
 
 	out, err := c.Send(ctx, &smtp.Envelope{
 		MailFrom: "alice@example.com",

@@ -55,12 +55,12 @@ func bob() *smtp.Envelope { return envelope("bob@example.com") }
 
 func text(s string) smtp.Content { return smtp.Bytes([]byte(s)) }
 
-// content of about size octets with a few leading dots.
+// long is content of about size octets, with a dot before each line.
 func long(size int) smtp.Content {
 	return text("Subject: long\r\n\r\n" + strings.Repeat(".a line of content that is somewhat longer than nothing\r\n", size/56+1))
 }
 
-// sends is the usual server side: no rule, every message accepted.
+// mustSend sends what must not fail.
 func mustSend(t testing.TB, c *smtp.Conn, env *smtp.Envelope, content smtp.Content) *smtp.Outcome {
 	t.Helper()
 	out, err := c.Send(context.Background(), env, content)
@@ -93,3 +93,6 @@ func closes(t testing.TB, c *smtp.Conn) {
 		t.Fatal("Closed is false after AfterClose")
 	}
 }
+
+// rest lets time pass. It is for the bubbles of testing/synctest.
+func rest(d time.Duration) { <-time.After(d) }

@@ -61,7 +61,7 @@ func TestIdleFlight(t *testing.T) {
 				if !tt.first {
 					mustSend(t, c, bob(), text(hello))
 				}
-				time.Sleep(tt.idle)
+				rest(tt.idle)
 				out, err := c.Send(context.Background(), bob(), text(hello))
 				e := asError(t, err)
 				class := tt.class
@@ -80,7 +80,7 @@ func TestIdleFlight(t *testing.T) {
 					s.ClearRules()
 				}
 				mustSend(t, c, bob(), text(hello))
-				time.Sleep(tt.idle)
+				rest(tt.idle)
 				if out := mustSend(t, c, bob(), text(hello)); out.RoundTrips != tt.flies && tt.idle > 0 {
 					t.Errorf("%d round trips, want %d", out.RoundTrips, tt.flies)
 				}

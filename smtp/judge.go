@@ -264,8 +264,8 @@ func (t *transaction) lost(phase Phase, command string, err error) {
 	t.fail(Reply{}, e)
 }
 
-// fail gives every recipient that has no error yet this one, and returns it.
-func (t *transaction) fail(r Reply, e *Error) error {
+// fail gives every recipient that has no error yet this one.
+func (t *transaction) fail(r Reply, e *Error) {
 	all := true
 	for i := range t.out.Recipients {
 		o := &t.out.Recipients[i]
@@ -280,5 +280,4 @@ func (t *transaction) fail(r Reply, e *Error) error {
 	if all {
 		t.err = e
 	}
-	return e
 }

@@ -22,7 +22,8 @@ const idleLimit = time.Second
 func (c *Conn) Send(ctx context.Context, env *Envelope, content Content) (*Outcome, error) {
 	t := transaction{c: c, env: env, content: content, out: newOutcome(env)}
 	if err := c.enter(ctx); err != nil {
-		return t.out, t.fail(Reply{}, &Error{Phase: PhaseMail, Class: ClassTransient, Err: err})
+		t.fail(Reply{}, &Error{Phase: PhaseMail, Class: ClassTransient, Err: err})
+		return t.out, t.verdict()
 	}
 	defer c.leave(ctx)
 	t.f = c.d.getFlight()

@@ -59,7 +59,7 @@ func (w *wire) readBy(t time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.read.want(t) {
-		_ = w.Conn.SetReadDeadline(t) // fails on a closed connection only, and Read says so
+		_ = w.SetReadDeadline(t) // fails on a closed connection only, and Read says so
 	}
 }
 
@@ -68,7 +68,7 @@ func (w *wire) writeBy(t time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.write.want(t) {
-		_ = w.Conn.SetWriteDeadline(t)
+		_ = w.SetWriteDeadline(t)
 	}
 }
 

@@ -23,6 +23,10 @@ type ComposeOptions struct {
 	// MessageIDDomain is the right side of a Message-ID made here. Empty:
 	// the domain of From.
 	MessageIDDomain string
+	// Buffers lends the memory for messages of up to 64 KiB; who composes with
+	// it calls [Composed.Release] when a message has been written for the last
+	// time. nil: each message has memory of its own.
+	Buffers *Buffers
 }
 
 // Compose checks the message and fixes its octets. The error is [Faults], with
@@ -148,6 +152,7 @@ func (c *composer) composed() *Composed {
 	if c.segments == nil {
 		d.one[0].literal = c.buf
 		d.segments = d.one[:]
+		d.buffers, d.lent = c.options.Buffers, c.buf
 	} else {
 		c.cutSegment()
 		d.segments = c.segments

@@ -21,6 +21,8 @@ type Composed struct {
 	envelope  Envelope
 	again     *recomposition // nil: Downgrade cannot compose anew
 	signed    bool           // Prepend was used
+	buffers   *Buffers       // where Release gives lent back; nil: nowhere
+	lent      []byte
 }
 
 // segment is a piece of a composed message: octets in memory, or a source.
@@ -79,6 +81,7 @@ func (c *Composed) Prepend(field []byte) *Composed {
 	d := *c
 	d.signed = true
 	d.again = nil
+	d.buffers, d.lent = nil, nil // they stay c's to give back
 	d.size += int64(len(field))
 	if len(c.segments) == 1 && c.segments[0].source == nil {
 		// One piece stays one piece, so that it is one Write.

@@ -145,8 +145,57 @@ type textFacts struct {
 
 // add looks at the next piece of the text.
 func (f *textFacts) add(p []byte) {
+	before := *f
 	f.octets += int64(len(p))
 	f.equals += int64(bytes.Count(p, []byte("=")))
+	if !f.addClean(p) {
+		before.octets, before.equals = f.octets, f.equals
+		*f = before
+		f.addAny(p)
+	}
+}
+
+// addClean is addAny for what nearly all text is: line ends that are LF or CRLF,
+// no control character but TAB. It looks at all octets together and then at each
+// line's length only. False: it is not so, and what was noted is wrong.
+func (f *textFacts) addClean(p []byte) bool {
+	if f.cr {
+		return false
+	}
+	high, control := census(p)
+	tabs, returns := bytes.Count(p, []byte("\t")), bytes.Count(p, []byte("\r"))
+	if control != tabs+returns+bytes.Count(p, []byte("\n")) {
+		return false
+	}
+	f.high += int64(high)
+	pairs := 0
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		line := p
+		if i >= 0 {
+			line = p[:i]
+			if i > 0 && line[i-1] == '\r' {
+				line = line[:i-1]
+				pairs++
+			}
+		}
+		if len(line) > 0 {
+			f.noteLine(line)
+		}
+		if i < 0 {
+			break
+		}
+		f.breaks++
+		f.line = 0
+		f.ended = true
+		p = p[i+1:]
+	}
+	f.pairs += int64(pairs)
+	return pairs == returns
+}
+
+// addAny looks at the next piece of any text.
+func (f *textFacts) addAny(p []byte) {
 	for len(p) > 0 {
 		if f.cr {
 			f.cr = false
@@ -179,6 +228,21 @@ func (f *textFacts) addLine(p []byte) {
 	if len(p) == 0 {
 		return
 	}
+	f.noteLine(p)
+	high, control := census(p)
+	f.high += int64(high)
+	if control > 0 {
+		for _, c := range p {
+			f.control = f.control || c < ' ' && c != '\t' || c == 0x7f
+			if c == 0 && f.nulAt == 0 {
+				f.nulAt = f.breaks + 1
+			}
+		}
+	}
+}
+
+// noteLine notes the length and the beginning of a piece of one line.
+func (f *textFacts) noteLine(p []byte) {
 	if f.line < len(f.head) {
 		n := f.line + copy(f.head[f.line:], p)
 		f.from = f.from || n == len(f.head) && string(f.head[:]) == "From "
@@ -189,32 +253,25 @@ func (f *textFacts) addLine(p []byte) {
 		f.longAt = f.breaks + 1
 	}
 	f.ended = false
-	high, control := classify(p)
-	f.high += int64(high)
-	if control {
-		for _, c := range p {
-			f.control = f.control || c < ' ' && c != '\t' || c == 0x7f
-			if c == 0 && f.nulAt == 0 {
-				f.nulAt = f.breaks + 1
-			}
-		}
-	}
 }
 
-// classify counts the octets over 127 in p and reports whether there may be a
-// control character.
-func classify(p []byte) (high int, control bool) {
-	var odd uint64
-	for ; len(p) >= 8; p = p[8:] {
+// census counts the octets over 127 and the control characters in p.
+func census(p []byte) (high, control int) {
+	for ; len(p) >= wordOctets; p = p[wordOctets:] {
 		x := binary.LittleEndian.Uint64(p)
+		low := x &^ highBits
+		// No addition carries into the next octet, so that each bit counts: the
+		// high bit of printable is set from 0x20 on, that of other but for DEL.
+		printable := low + (0x80-' ')*lowBits
+		other := (low ^ 0x7f*lowBits) + 0x7f*lowBits
 		high += bits.OnesCount64(x & highBits)
-		del := x ^ 0x7f*lowBits
-		odd |= ((x-' '*lowBits)&^x | (del-lowBits)&^del) & highBits
+		control += bits.OnesCount64(^(printable & other) &^ x & highBits)
 	}
-	control = odd != 0
 	for _, c := range p {
 		high += int(c >> 7)
-		control = control || c < ' ' || c == 0x7f
+		if c < ' ' || c == 0x7f {
+			control++
+		}
 	}
 	return high, control
 }

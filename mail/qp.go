@@ -3,6 +3,8 @@ package mail
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
+	"unicode/utf8"
 )
 
 // qpLine is the number of octets after which a line is broken softly. With the
@@ -30,7 +32,7 @@ func (e *qpEncoder) append(out, p []byte) []byte {
 		if c == '\n' || c == '\r' {
 			if c == '\r' || !e.cr {
 				out = e.endLine(out)
-				out = append(out, "\r\n"...)
+				out = append(out, '\r', '\n')
 				e.line = len(out)
 			}
 			e.cr = c == '\r'
@@ -39,7 +41,20 @@ func (e *qpEncoder) append(out, p []byte) []byte {
 		}
 		e.cr = false
 		column := len(out) - e.line
-		n := plainRun(p[:min(len(p), qpLine-column)])
+		if len(p) >= wordOctets && e.ordinary(out, c) {
+			var k int
+			if out, k = e.bulk(out, p); k > 0 {
+				p = p[k:]
+				continue
+			}
+		}
+		n := 0
+		if limit := min(len(p), qpLine-column); limit > 0 {
+			if cap(out)-len(out) < qpLine+wordOctets {
+				out = slices.Grow(out, len(p)+len(p)/8+qpLine+wordOctets)
+			}
+			n = copyPlain(out[len(out):cap(out)], p, limit)
+		}
 		switch {
 		case n > 0 && column == 0 && c == '.':
 			out = append(out, "=2E"...)
@@ -51,7 +66,7 @@ func (e *qpEncoder) append(out, p []byte) []byte {
 				p = p[k+1:]
 				continue
 			}
-			out = append(out, p[:n]...)
+			out = out[:len(out)+n] // copyPlain has put them there
 			p = p[n:]
 		case column == qpLine || c != '\t' && column+3 > qpLine:
 			out = append(out, "=\r\n"...)
@@ -65,6 +80,73 @@ func (e *qpEncoder) append(out, p []byte) []byte {
 		}
 	}
 	return out
+}
+
+// ordinary reports whether nothing special can come of where the line stands
+// with c as the next octet: it does not begin with "." and not with "From ".
+func (e *qpEncoder) ordinary(out []byte, c byte) bool {
+	if len(out) > e.line {
+		return len(out) > e.line+len("From") || out[e.line] != 'F'
+	}
+	return c != '.' && c != 'F'
+}
+
+// bulk does most of the work: it encodes as many octets of p as it can, which may
+// be none, and gives their number. It stops where an octet is anything but
+// text, "=" or a line end without white space before it, where a line begins
+// like one that is special, and before the last octets of p.
+func (e *qpEncoder) bulk(out, p []byte) (_ []byte, done int) {
+	const room = 4 * qpLine // for one line
+	if cap(out)-len(out) < room {
+		out = slices.Grow(out, len(p)+len(p)/8+room)
+	}
+	o, w, i := out[:cap(out)], len(out), 0
+	for i+wordOctets <= len(p) {
+		x := binary.LittleEndian.Uint64(p[i:])
+		binary.LittleEndian.PutUint64(o[w:], x)
+		odd := oddOctets(x)
+		end := e.line + qpLine
+		if odd == 0 && w+wordOctets <= end {
+			i, w = i+wordOctets, w+wordOctets
+			continue
+		}
+		n := min(bits.TrailingZeros64(odd)/8, end-w) // of zero there are 64
+		i, w = i+n, w+n
+		if n == wordOctets {
+			continue
+		}
+		c := p[i]
+		for w+3 <= end && (c >= utf8.RuneSelf || c == '=') {
+			o[w], o[w+1], o[w+2] = '=', upperHex[c>>4], upperHex[c&15]
+			w += 3
+			if i++; i == len(p) {
+				return out[:w], i
+			}
+			c = p[i]
+		}
+		switch {
+		case c == '\r' && i+1 < len(p) && p[i+1] == '\n' && w > e.line && o[w-1] > ' ':
+			i += 2
+			o[w], o[w+1] = '\r', '\n'
+			w += 2
+		case c == '\n' && w > e.line && o[w-1] > ' ':
+			i++
+			o[w], o[w+1] = '\r', '\n'
+			w += 2
+		case c < ' ' || c == 0x7f:
+			return out[:w], i
+		case w == end || w+3 > end && (c >= utf8.RuneSelf || c == '='):
+			o[w], o[w+1], o[w+2] = '=', '\r', '\n'
+			w += 3
+		default:
+			continue
+		}
+		e.line = w
+		if len(o)-w < room || i == len(p) || p[i] == '.' || p[i] == 'F' {
+			break
+		}
+	}
+	return out[:w], i
 }
 
 // finish ends the text, which need not end with a line end.
@@ -99,25 +181,38 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// plainRun is the length of the longest prefix of p that quoted-printable
-// leaves alone: printable ASCII and spaces, no "=". Eight octets at a time.
-func plainRun(p []byte) int {
+// wordOctets is how many octets are looked at together.
+const wordOctets = 8
+
+// oddOctets sets the high bit of each octet of x that quoted-printable does not
+// leave alone: over 0x7f, under 0x20, "=" or DEL. Bits above the lowest one set
+// mean nothing: a borrow may have set them.
+func oddOctets(x uint64) uint64 {
+	equals := x ^ '='*lowBits
+	del := x ^ 0x7f*lowBits
+	return (x | (x-' '*lowBits)&^x | (equals-lowBits)&^equals | (del-lowBits)&^del) & highBits
+}
+
+// copyPlain copies the longest prefix of src that quoted-printable leaves alone
+// (printable ASCII and spaces, no "="), at most limit octets, to dst and gives
+// its length. Looking and copying are one pass, eight octets at a time, so up to
+// seven octets behind the prefix are written too: dst must have room for them.
+func copyPlain(dst, src []byte, limit int) int {
 	n := 0
-	for ; n+8 <= len(p); n += 8 {
-		x := binary.LittleEndian.Uint64(p[n:])
-		equals := x ^ '='*lowBits
-		del := x ^ 0x7f*lowBits
-		// In each octet the high bit is set if it is over 0x7f, under 0x20,
-		// "=" or DEL. A borrow may set bits above the lowest one that is
-		// rightly set, never below.
-		if odd := (x | (x-' '*lowBits)&^x | (equals-lowBits)&^equals | (del-lowBits)&^del) & highBits; odd != 0 {
-			return n + bits.TrailingZeros64(odd)/8
+	for n < limit && n+wordOctets <= len(src) {
+		x := binary.LittleEndian.Uint64(src[n:])
+		binary.LittleEndian.PutUint64(dst[n:], x)
+		if odd := oddOctets(x); odd != 0 {
+			return min(n+bits.TrailingZeros64(odd)/8, limit)
 		}
+		n += wordOctets
 	}
-	for ; n < len(p); n++ {
-		if c := p[n]; c < ' ' || c > '~' || c == '=' {
+	for ; n < limit && n < len(src); n++ {
+		c := src[n]
+		if c < ' ' || c > '~' || c == '=' {
 			return n
 		}
+		dst[n] = c
 	}
-	return n
+	return min(n, limit)
 }

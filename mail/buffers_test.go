@@ -45,7 +45,9 @@ func TestBuffersAreNotShared(t *testing.T) {
 
 // What was composed without Buffers may be released too, and stays as it is.
 func TestReleaseWithoutBuffers(t *testing.T) {
-	c, err := letter().Compose(nil)
+	m := letter()
+	m.Text = "Hello.\n"
+	c, err := m.Compose(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

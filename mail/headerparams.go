@@ -18,7 +18,7 @@ const maxParameter = 58
 func (h *headerWriter) parameter(name, value string) {
 	h.buf = append(h.buf, ';')
 	switch {
-	case len(value) > maxParameter || !isPrintable(value):
+	case !fitsQuoted(value):
 		h.extended(name, value)
 	case isToken(value) && name != "filename" && name != "name":
 		h.token(name, "=", value)
@@ -31,11 +31,17 @@ func (h *headerWriter) parameter(name, value string) {
 	}
 }
 
+// fitsQuoted reports whether a value is written as it is. One that looks like
+// an encoded-word is not: readers decode those even here, against RFC 2047 §5.
+func fitsQuoted(value string) bool {
+	return len(value) <= maxParameter && isPrintable(value) && !strings.Contains(value, "=?")
+}
+
 // fallback appends the parameter for readers that do not know RFC 2231: the
 // value as encoded-words inside a quoted-string. RFC 2047 §5 does not allow
 // that place, but it is what old readers look for and new ones ignore.
 func (h *headerWriter) fallback(name, value string) {
-	if len(value) <= maxParameter && isPrintable(value) {
+	if fitsQuoted(value) {
 		h.parameter(name, value)
 		return
 	}

@@ -58,6 +58,19 @@ func (c *Conn) await() {
 	}
 }
 
+// listening says whether the session lives and its replies are read.
+func (c *Conn) listening() bool {
+	if c.done == nil || c.closed.Load() {
+		return false
+	}
+	select {
+	case <-c.done:
+		return false
+	default:
+		return true
+	}
+}
+
 var errBusy = errors.New("smtp: the connection is in use by another call")
 
 // enter takes hold of the connection for one call. Until leave, the end of ctx

@@ -171,7 +171,7 @@ func localName(name string) (string, error) {
 		if err != nil || !strings.Contains(strings.Trim(h, "."), ".") || !isDomain(h) {
 			return "", nil
 		}
-		return h, nil
+		return strings.TrimSuffix(h, "."), nil
 	}
 	if literal, ok := strings.CutPrefix(name, "["); ok {
 		literal, ok = strings.CutSuffix(literal, "]")
@@ -188,7 +188,7 @@ func localName(name string) (string, error) {
 	if !isDomain(ascii) {
 		return "", fmt.Errorf("LocalName %q is not a domain name or address literal", name)
 	}
-	return ascii, nil
+	return strings.TrimSuffix(ascii, "."), nil // RFC 5321 §4.1.2 has no dot at the end
 }
 
 // isDomain says whether s is a domain of letters, digits, hyphens and dots
@@ -253,6 +253,10 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 func (d *Dialer) Start(ctx context.Context, nc net.Conn) (*Conn, error) {
 	c := newConn(d, nc)
 	if err := c.open(ctx); err != nil {
+		if c.listening() {
+			// RFC 5321 §4.1.1.10: not without QUIT, also after a refusal.
+			_ = c.Quit(ctx) // the failure that counts is err
+		}
 		c.die(err)
 		c.await()
 		return nil, err

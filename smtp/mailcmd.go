@@ -66,12 +66,20 @@ func (t *transaction) prepareSender() *Error {
 	default:
 		return localError(PhaseMail, EnhancedCode{5, 5, 4}, fmt.Errorf("unknown return %q: use FULL or HDRS", string(t.env.Return)))
 	}
-	if id := t.env.EnvelopeID; len(id) > 100 || !printableASCII(id) {
-		return localError(PhaseMail, EnhancedCode{5, 5, 4}, errors.New("the envelope id is not printable ASCII of at most 100 characters"))
+	if id := t.env.EnvelopeID; !printableASCII(id) || len(xtext(id)) > 100 {
+		return localError(PhaseMail, EnhancedCode{5, 5, 4}, errors.New("the envelope id is not printable ASCII of at most 100 characters as xtext"))
 	}
-	if t.env.RequireTLS && (!ext.requireTLS || t.c.tls == nil) {
-		// RFC 8689 §4.2.1
-		return localError(PhaseMail, EnhancedCode{5, 7, 30}, errors.New("the message requires TLS on every hop and the server does not offer REQUIRETLS"))
+	if t.env.RequireTLS {
+		// RFC 8689 §4.2.1: TLS, a certificate that was verified, and the
+		// extension.
+		switch {
+		case t.c.tls == nil:
+			return localError(PhaseMail, EnhancedCode{5, 7, 10}, errors.New("the message requires TLS on every hop and this connection has none"))
+		case t.c.d.cfg.DangerouslySkipTLSVerify:
+			return localError(PhaseMail, EnhancedCode{5, 7, 10}, errors.New("the message requires verified TLS on every hop and DangerouslySkipTLSVerify is set"))
+		case !ext.requireTLS:
+			return localError(PhaseMail, EnhancedCode{5, 7, 30}, errors.New("the message requires TLS on every hop and the server does not offer REQUIRETLS"))
+		}
 	}
 	return nil
 }

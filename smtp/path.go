@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -142,6 +143,9 @@ func originalRecipient(s string) (string, error) {
 	}
 	if kind == "" || !isDomain(kind) || !utf8.ValidString(addr) {
 		return "", errors.New("original recipient is not type;address")
+	}
+	if strings.ContainsFunc(addr, unicode.IsControl) {
+		return "", errors.New("original recipient has a control character")
 	}
 	if strings.EqualFold(kind, "utf-8") {
 		return kind + ";" + utf8Xtext(addr), nil

@@ -71,6 +71,7 @@ type Client struct {
 	retryUnknown bool
 	compose      mail.ComposeOptions
 	sign         func(*mail.Composed) (*mail.Composed, error)
+	ownBuffers   bool // compose lends memory that nobody else sees
 }
 
 // New checks the relay URL (see Relay) and the settings and gives a Client for
@@ -98,6 +99,11 @@ func NewRelay(relay Relay, cfg *Config) (*Client, error) {
 	}
 	if cfg.Retry != nil {
 		c.schedule = *cfg.Retry
+	}
+	if c.compose.Buffers == nil && c.sign == nil {
+		// Nobody but this client sees the composed message, so its memory can
+		// be used again. A Sign might keep what it is given.
+		c.compose.Buffers, c.ownBuffers = &mail.Buffers{}, true
 	}
 	poolConfig := cfg.Pool
 	if poolConfig.Logger == nil {

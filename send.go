@@ -27,7 +27,11 @@ func (c *Client) Send(ctx context.Context, m *mail.Message) (*Result, error) {
 	if err != nil {
 		return invalid(err)
 	}
-	return c.SendComposed(ctx, composed)
+	result, err := c.SendComposed(ctx, composed)
+	if c.ownBuffers {
+		composed.Release()
+	}
+	return result, err
 }
 
 // SendComposed is Send for a message composed before: by m.Compose, or by
@@ -83,6 +87,10 @@ type delivery struct {
 	result   *Result
 	open     []int // indexes into result.Recipients that the next attempt asks for
 	doubted  bool  // an unknown outcome has been tried again: never a third copy
+
+	// Most messages have one recipient; its memory comes with the delivery's.
+	oneRcpt [1]smtp.Recipient
+	oneOpen [1]int
 }
 
 func newDelivery(m *mail.Composed) *delivery {
@@ -91,7 +99,6 @@ func newDelivery(m *mail.Composed) *delivery {
 		content: content{m},
 		envelope: smtp.Envelope{
 			MailFrom:   e.MailFrom,
-			RcptTo:     make([]smtp.Recipient, len(e.RcptTo)),
 			EightBit:   e.EightBit,
 			SMTPUTF8:   e.SMTPUTF8,
 			RequireTLS: e.RequireTLS,
@@ -100,7 +107,11 @@ func newDelivery(m *mail.Composed) *delivery {
 			MessageID:  m.MessageID(),
 			Recipients: make([]RecipientResult, len(e.RcptTo)),
 		},
-		open: make([]int, len(e.RcptTo)),
+	}
+	if len(e.RcptTo) == 1 {
+		d.envelope.RcptTo, d.open = d.oneRcpt[:], d.oneOpen[:]
+	} else {
+		d.envelope.RcptTo, d.open = make([]smtp.Recipient, len(e.RcptTo)), make([]int, len(e.RcptTo))
 	}
 	var notify []smtp.DSNNotify
 	if e.DSN != nil {
@@ -123,15 +134,17 @@ func newDelivery(m *mail.Composed) *delivery {
 
 // attempt asks the relay once for the recipients still open and notes the answers.
 func (d *delivery) attempt(ctx context.Context, c *Client, n int) {
-	env := d.envelope
-	if len(d.open) < len(d.envelope.RcptTo) {
+	env := &d.envelope
+	if len(d.open) < len(env.RcptTo) {
+		rest := d.envelope
+		env = &rest
 		env.RcptTo = make([]smtp.Recipient, len(d.open))
 		for i, at := range d.open {
 			env.RcptTo[i] = d.envelope.RcptTo[at]
 		}
 	}
 	a := Attempt{Number: n, StartedAt: time.Now(), Recipients: len(d.open)}
-	outcome, err := c.pool.Send(ctx, &env, d.content)
+	outcome, err := c.pool.Send(ctx, env, d.content)
 	now := time.Now()
 	a.Duration = now.Sub(a.StartedAt)
 	a.Err = err

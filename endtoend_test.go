@@ -14,6 +14,7 @@ import (
 	"github.com/postrider/postrider/internal/relaytest"
 	"github.com/postrider/postrider/mail"
 	"github.com/postrider/postrider/smtp"
+	"github.com/postrider/postrider/smtp/smtptest"
 )
 
 // mailServer is what the real servers have in common.
@@ -72,7 +73,7 @@ func onReal(t *testing.T, s settings, test func(t *testing.T, srv realServer)) {
 }
 
 // connect makes a client for a relay URL and closes it at the end.
-func connect(t *testing.T, relayURL string, srv mailServer, cfg postrider.Config) *postrider.Client {
+func connect(t *testing.T, relayURL string, srv trusted, cfg postrider.Config) *postrider.Client {
 	t.Helper()
 	if cfg.TLSConfig == nil {
 		cfg.TLSConfig = srv.TLSConfig()
@@ -167,6 +168,14 @@ func compose(t *testing.T, m *mail.Message, o *mail.ComposeOptions) *mail.Compos
 	}
 	return c
 }
+
+// trusted is a server whose certificate is to be trusted.
+type trusted interface{ TLSConfig() *tls.Config }
+
+// fakeServer gives the scripted server the form of the real ones.
+type fakeServer struct{ *smtptest.Server }
+
+func (f fakeServer) TLSConfig() *tls.Config { return f.TLSClientConfig() }
 
 // dialogue records what client and server said.
 type dialogue struct {

@@ -61,8 +61,9 @@ type Message struct {
 	// ListUnsubscribe are https or mailto URIs by which a recipient leaves
 	// the list (RFC 2369 §3.2), without angle brackets.
 	ListUnsubscribe []string
-	// ListUnsubscribePost offers one-click unsubscription (RFC 8058); one of
-	// the URIs must then be https, and the message should be DKIM-signed.
+	// ListUnsubscribePost offers one-click unsubscription (RFC 8058 §3.1): one
+	// of the URIs, and one only, must then be https and name both list and
+	// recipient. §4 demands a DKIM signature, which package dkim makes.
 	ListUnsubscribePost bool
 	// AutoSubmitted tells automatic responders to stay silent. Empty: no field.
 	AutoSubmitted AutoSubmitted

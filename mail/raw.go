@@ -47,10 +47,10 @@ const maxRawHeader = 1 << 20
 // header where they are missing. All else is left as it is, so that what it
 // wrote comes out the same when given again. It refuses, all faults at once
 // and with line numbers: a header that is not one, fields given twice that may
-// be there once (RFC 5322 §3.6), a missing or invalid From, octets over 127 in
-// the header that are not UTF-8, NUL, lines over 998 octets, and a header over
-// 1 MiB. The error is [Faults]; the field of what concerns the octets is
-// "raw".
+// be there once (RFC 5322 §3.6), a missing or invalid From, several authors
+// without a Sender (§3.6.2), octets over 127 in the header that are not UTF-8,
+// NUL, lines over 998 octets, and a header over 1 MiB. The error is [Faults];
+// the field of what concerns the octets is "raw".
 func ComposeRaw(open Opener, o *RawOptions) (*Composed, error) {
 	if o == nil {
 		o = &RawOptions{}

@@ -133,6 +133,7 @@ func TestComposeRawFaults(t *testing.T) {
 		{"bad date", good + "Date: tomorrow\n\nx", "date invalid_value", ""},
 		{"bad id", good + "Message-ID: what\n\nx", "message_id invalid_message_id", ""},
 		{"two senders", good + "Sender: a@example.com, b@example.com\n\nx", "sender too_many", ""},
+		{"two authors", "From: a@example.com, c@example.com\nTo: b@example.com\n\nx", "sender required", "3.6.2"},
 		{"all at once", "Date: x\nSubject\n\n\x00", "date invalid_value|from required|raw control_character|raw invalid_header_name|to required", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

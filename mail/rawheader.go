@@ -153,8 +153,11 @@ func (h *rawHeader) addresses(limits *Limits) {
 			fs.addAt("message_id", checkMessageID(id))
 		}
 	}
-	if len(h.from) > 0 && len(h.sender) > 1 {
+	switch {
+	case len(h.from) > 0 && len(h.sender) > 1:
 		fs.add("sender", CodeTooMany, "header field Sender has %d addresses; it may have one", len(h.sender))
+	case len(h.from) > 1 && h.values["sender"] == "":
+		fs.add("sender", CodeRequired, "header field From has %d addresses; add Sender with the one that sends (RFC 5322 section 3.6.2)", len(h.from))
 	}
 	h.faults = append(h.faults, fs...)
 }

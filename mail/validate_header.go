@@ -174,17 +174,23 @@ func (fs *Faults) checkUnsubscribe(m *Message, l *Limits) {
 		fs.add("list_unsubscribe", CodeTooMany, "message has %d list-unsubscribe URIs; at most %d are allowed", len(m.ListUnsubscribe), l.HeaderFields)
 		return
 	}
-	https := false
+	https, before := 0, len(*fs)
 	for i, s := range m.ListUnsubscribe {
 		scheme, f := checkUnsubscribeURI(s)
 		if f != nil {
 			fs.addAt(at("list_unsubscribe", i), f)
 		}
 		// A URI at fault may have been meant to be the https one.
-		https = https || scheme == "https" || f != nil
+		if scheme == "https" || f != nil {
+			https++
+		}
 	}
-	if m.ListUnsubscribePost && !https {
+	switch {
+	case !m.ListUnsubscribePost:
+	case https == 0:
 		fs.add("list_unsubscribe_post", CodeConflict, "one-click unsubscription needs an https URI in list_unsubscribe (RFC 8058)")
+	case https > 1 && len(*fs) == before:
+		fs.add("list_unsubscribe_post", CodeConflict, "one-click unsubscription needs one https URI in list_unsubscribe, there are %d (RFC 8058); leave one", https)
 	}
 }
 

@@ -188,6 +188,7 @@ func TestValidate(t *testing.T) {
 		{"unsubscribe unreadable", func(m *mail.Message) { m.ListUnsubscribe[0] = "https://x.example/%zz" }, "list_unsubscribe[0]", mail.CodeInvalidURI, "cannot be read"},
 		{"unsubscribe too many", func(m *mail.Message) { m.ListUnsubscribe = make([]string, 101) }, "list_unsubscribe", mail.CodeTooMany, ""},
 		{"one-click by mail only", func(m *mail.Message) { m.ListUnsubscribe = m.ListUnsubscribe[1:] }, "list_unsubscribe_post", mail.CodeConflict, "RFC 8058"},
+		{"one-click by two", func(m *mail.Message) { m.ListUnsubscribe[1] = "https://example.org/leave" }, "list_unsubscribe_post", mail.CodeConflict, "leave one"},
 		{"auto-submitted", func(m *mail.Message) { m.AutoSubmitted = "yes\r\n" }, "auto_submitted", mail.CodeInvalidValue, ""},
 		{"priority", func(m *mail.Message) { m.Priority = "urgent" }, "priority", mail.CodeInvalidValue, ""},
 		{"notify", func(m *mail.Message) { m.DSN.Notify = []string{"failure"} }, "dsn.notify", mail.CodeInvalidValue, ""},

@@ -184,7 +184,8 @@ func (d *dialogue) checkRcptParams(params map[string]string) SentReply {
 			offered, good = d.offers("DSN"), notify(value)
 		case "ORCPT":
 			kind, address, found := strings.Cut(value, ";")
-			offered, good = d.offers("DSN"), found && kind != "" && xtext(address)
+			utf8Form := strings.EqualFold(kind, "utf-8") && d.offers("SMTPUTF8") && unitext(address)
+			offered, good = d.offers("DSN"), found && kind != "" && (xtext(address) || utf8Form)
 		}
 		switch {
 		case !offered:
@@ -226,6 +227,12 @@ func xtext(s string) bool {
 		}
 	}
 	return true
+}
+
+// unitext checks RFC 6533 §3, utf-8-addr-unitext: UTF-8 in which controls, space,
+// "+" and "=" are written as \x{…}.
+func unitext(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r == 0x7f || r == '+' || r == '=' })
 }
 
 func hexUpper(c byte) bool { return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' }

@@ -203,6 +203,14 @@ func TestDialogues(t *testing.T) {
 			250
 			RCPT TO:<b@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@example.com
 			250
+			RCPT TO:<b@example.com> ORCPT=utf-8;zoë@example.com
+			250
+			RCPT TO:<b@example.com> ORCPT=utf-8;zo\x{EB}@example.com
+			250
+			RCPT TO:<b@example.com> ORCPT=rfc822;zoë@example.com
+			501 5.5.4
+			RCPT TO:<b@example.com> ORCPT=utf-8;zoë=@example.com
+			501 5.5.4
 			RCPT TO:<b@example.com> NOTIFY=NEVER,DELAY
 			501 5.5.4
 			RCPT TO:<b@example.com> FOO=1

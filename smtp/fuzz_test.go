@@ -62,6 +62,33 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
+// The gate that every command passes: whatever came this far, no line break
+// gets out.
+func TestLineGate(t *testing.T) {
+	f := &flight{buf: []byte("NOOP\r\n")}
+	for _, bad := range []string{"\r", "\n", "\x00", "a\r\nDATA", "\n."} {
+		if err := f.put(expectMail, "MAIL FROM:<", bad, ">"); !errors.Is(err, errLine) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if string(f.buf) != "NOOP\r\n" || len(f.owed) != 0 {
+		t.Errorf("what was refused stays: %q", f.buf)
+	}
+	d, err := NewDialer(Config{Host: "localhost", TLSMode: TLSNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, server := net.Pipe()
+	server.Close()
+	c := newConn(d, client)
+	if _, err := c.command(PhaseMail, "X", expectMail, "X\nY"); !IsPermanent(err) {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.secretCommand("X\rY", "x"); !IsRelayFault(err) {
+		t.Errorf("%v", err)
+	}
+}
+
 // FuzzEHLO: no reply to EHLO confuses the list of extensions.
 func FuzzEHLO(f *testing.F) {
 	for _, s := range []string{"x\nPIPELINING\nSIZE 100\nAUTH PLAIN LOGIN", "x\nAUTH=LOGIN\nauth plain", "x\nSIZE -1", "x\nSIZE 99999999999999999999", "", "x\n \n\t"} {

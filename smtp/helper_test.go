@@ -96,3 +96,11 @@ func closes(t testing.TB, c *smtp.Conn) {
 
 // rest lets time pass. It is for the bubbles of testing/synctest.
 func rest(d time.Duration) { <-time.After(d) }
+
+// class is that of an *smtp.Error, "" for no error.
+func class(err error) smtp.Class {
+	if e, ok := errors.AsType[*smtp.Error](err); ok {
+		return e.Class
+	}
+	return ""
+}

@@ -43,7 +43,7 @@ func TestIdleFlight(t *testing.T) {
 		{"idle, 421 first", false, 2 * time.Second, false, second("MAIL", smtptest.Close421("idle")), smtp.ClassTransient, true, 1},
 		{"fresh, 421 first", false, 0, true, smtptest.Rule{Command: "MAIL", Action: smtptest.Close421("no")}, smtp.ClassTransient, false, 1},
 		{"strict, idle, no octet came", true, 2 * time.Second, false, second("MAIL", drop), smtp.ClassTransient, true, 2},
-		{"strict, idle, lost at RCPT", true, 2 * time.Second, false, second("RCPT", drop), smtp.ClassTransient, false, 2},
+		{"strict, idle, lost at RCPT", true, 2 * time.Second, false, second("RCPT", drop), smtp.ClassTransient, true, 2},
 		{"strict, idle, lost after content", true, 2 * time.Second, false, second(smtptest.CommandContent, drop), smtp.ClassUnknown, false, 2},
 		{"strict, busy, no octet came", true, 0, false, second("MAIL", drop), smtp.ClassUnknown, false, 1},
 	}
@@ -64,12 +64,11 @@ func TestIdleFlight(t *testing.T) {
 				rest(tt.idle)
 				out, err := c.Send(context.Background(), bob(), text(hello))
 				e := asError(t, err)
-				class := tt.class
-				if tt.name == "strict, idle, lost at RCPT" {
-					// The content had left after the reply to MAIL, or not: both can be.
-					class = e.Class
+				if tt.name == "strict, idle, lost at RCPT" && smtp.MaybeAccepted(err) {
+					// The content left after MAIL's reply, before the end was seen.
+					tt.class, tt.stale = smtp.ClassUnknown, false
 				}
-				if e.Class != class || smtp.Stale(err) != tt.stale {
+				if e.Class != tt.class || smtp.Stale(err) != tt.stale {
 					t.Errorf("class %s, stale %v (%v)", e.Class, smtp.Stale(err), err)
 				}
 				if out.Recipients[0].Err == nil || !c.Closed() {
@@ -239,6 +238,70 @@ func TestClose(t *testing.T) {
 	}
 	if err := c.Quit(context.Background()); err == nil {
 		t.Error("QUIT on a closed connection")
+	}
+}
+
+// Strict mode on an idle connection: a refusal that came with the first reply
+// spares the content, and RSET rides along as always.
+func TestStrictRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := smtptest.NewT(t, smtptest.Config{Rules: []smtptest.Rule{
+			{Command: "MAIL", Nth: 2, Action: smtptest.Reply("450 4.7.1 later")},
+			{Command: "RCPT", Nth: 3, Action: smtptest.Reply("550 5.1.1 no such user")},
+			{Command: "RSET", Nth: 2, Action: smtptest.Close421("4.4.2 idle")},
+		}})
+		cfg := pipeConfig(s)
+		cfg.Strict = true
+		var tr tracer
+		cfg.Trace = tr.line
+		c := dial(t, cfg)
+		for i, want := range []struct {
+			class smtp.Class
+			trips int
+		}{{"", 2}, {smtp.ClassTransient, 1}, {smtp.ClassPermanent, 2}, {smtp.ClassTransient, 1}} {
+			rest(time.Minute)
+			out, err := c.Send(context.Background(), bob(), text(hello))
+			if class(err) != want.class || out.RoundTrips != want.trips {
+				t.Errorf("transaction %d: %v, %d round trips\n%s", i, err, out.RoundTrips, &tr)
+			}
+			if stale := i == 3; smtp.Stale(err) != stale {
+				t.Errorf("transaction %d: stale %v", i, !stale)
+			}
+		}
+		if n := len(s.Transactions()); n != 1 {
+			t.Errorf("%d messages", n)
+		}
+	})
+}
+
+// Close may come at any moment.
+func TestCloseAnytime(t *testing.T) {
+	t.Parallel()
+	s := smtptest.StartT(t, smtptest.Config{})
+	for mode := range modes() {
+		for i := range 30 {
+			c := dial(t, tlsConfig(s, []smtp.TLSMode{smtp.TLSNone, smtp.TLSStartTLS}[i%2]))
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range i {
+					if _, err := c.Send(context.Background(), bob(), text(hello)); err != nil {
+						return
+					}
+				}
+				c.Close()
+			}()
+			for range i {
+				_ = c.Closed()
+				c.AfterClose(func() {})()
+			}
+			c.Close()
+			<-done
+			if late := c.AfterClose(func() {}); late() {
+				t.Error(mode, ": a function that was called is taken back")
+			}
+		}
 	}
 }
 

@@ -170,10 +170,13 @@ func tlsClass(err error) Class {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return ClassRelay
 	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return ClassRelay
-	}
-	if certificateRefused(err) {
+	// These come bare from a VerifyConnection of the configuration.
+	var (
+		name      x509.HostnameError
+		authority x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+	)
+	if errors.As(err, &name) || errors.As(err, &authority) || errors.As(err, &invalid) || certificateRefused(err) {
 		return ClassRelay
 	}
 	return ClassTransient

@@ -3,6 +3,7 @@ package smtp_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"os"
@@ -70,6 +71,14 @@ func TestOpenFailure(t *testing.T) {
 		{"AUTH lost", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", smtptest.Drop())}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassTransient, 0, false},
 		{"AUTH not offered", smtptest.Config{}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 0, true},
 		{"challenge not base64", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("334 ???"))}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 0, true},
+		{"504 to AUTH", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("504 5.5.4 unknown"))}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 504, true},
+		{"lost after a challenge that is not base64", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("334 ???")), on("AUTH-RESPONSE", "", smtptest.Drop())}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassTransient, 0, false},
+		{"235 from a server that does not know the password", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("235 2.7.0 welcome"))}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 0, true},
+		{"HELO lost", smtptest.Config{Rules: []smtptest.Rule{on("EHLO", "", reply("502 what")), on("HELO", "", smtptest.Drop())}}, none, nil, smtp.PhaseGreeting, smtp.ClassTransient, 0, false},
+		{"a check of the settings fails", smtptest.Config{}, start, func(c *smtp.Config) {
+			c.TLSConfig.VerifyConnection = func(tls.ConnectionState) error { return x509.UnknownAuthorityError{} }
+		}, smtp.PhaseTLS, smtp.ClassRelay, 0, false},
+		{"handshake refused for no reason given", smtptest.Config{ClientAuth: tls.RequireAndVerifyClientCert, TLSConfig: &tls.Config{MaxVersion: tls.VersionTLS12}}, start, nil, smtp.PhaseTLS, smtp.ClassTransient, 0, false},
 		{"no password without TLS", smtptest.Config{Users: users}, none, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 0, true},
 		{"token source fails", smtptest.Config{Users: users}, start, func(c *smtp.Config) {
 			c.Auth = &sasl.Credentials{Username: "alice", Token: func(context.Context, bool) (string, error) { return "", os.ErrPermission }}
@@ -248,12 +257,51 @@ func TestWrongPasswordOnce(t *testing.T) {
 // An initial response that does not fit the line follows the empty challenge.
 func TestLongInitialResponse(t *testing.T) {
 	t.Parallel()
-	token := strings.Repeat("x", 9100) // 12.2k in base64, with the rest too long for one line
+	token := strings.Repeat("x", 9182) // the response has 12276 octets, AUTH and all 12291
 	for _, size := range []int{100, len(token)} {
 		s := smtptest.StartT(t, smtptest.Config{Users: map[string]string{"alice": token[:size]}, Mechanisms: []string{"XOAUTH2"}})
 		cfg := tlsConfig(s, smtp.TLSStartTLS)
 		cfg.Auth = &sasl.Credentials{Username: "alice", Token: func(context.Context, bool) (string, error) { return token[:size], nil }}
 		mustSend(t, dial(t, cfg), bob(), text(hello))
+		for _, cmd := range s.Commands() {
+			if cmd.Verb == "AUTH" && strings.Contains(cmd.Arg, " ") != (size == 100) {
+				t.Errorf("AUTH %s with a token of %d octets", cmd.Arg, size)
+			}
+		}
+	}
+}
+
+// flights counts the groups in which the commands of the first session came.
+func flights(s *smtptest.Server) int {
+	seen := map[int]bool{}
+	for _, cmd := range s.Sessions()[0].Commands() {
+		switch cmd.Verb {
+		case smtptest.CommandConnect, smtptest.CommandGreeting, smtptest.CommandContent, "":
+		default:
+			seen[cmd.Flight] = true
+		}
+	}
+	return len(seen)
+}
+
+// The first message costs no more round trips than the handshakes require.
+func TestFirstMessage(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[smtp.TLSMode]int{
+		smtp.TLSNone:     3, // EHLO, AUTH, the message
+		smtp.TLSImplicit: 3, // the same
+		smtp.TLSStartTLS: 5, // STARTTLS and EHLO again
+	} {
+		s := smtptest.StartT(t, smtptest.Config{Users: map[string]string{"alice": "secret"}, Mechanisms: []string{"PLAIN"}})
+		cfg := tlsConfig(s, mode)
+		cfg.Auth, cfg.DangerouslyAllowPlaintextAuth = alice("secret"), true
+		c := dial(t, cfg)
+		for i := range 4 {
+			mustSend(t, c, bob(), text(hello))
+			if got := flights(s); got != want+i {
+				t.Errorf("%s: %d flights after %d messages, want %d", mode, got, i+1, want+i)
+			}
+		}
 	}
 }
 

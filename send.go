@@ -87,6 +87,8 @@ type delivery struct {
 	result   *Result
 	open     []int // indexes into result.Recipients that the next attempt asks for
 	doubted  bool  // an unknown outcome has been tried again: never a third copy
+	// doubts holds the answers that were unknown and tried again, by index.
+	doubts map[int]RecipientResult
 
 	// Most messages have one recipient; its memory comes with the delivery's.
 	oneRcpt [1]smtp.Recipient
@@ -214,6 +216,10 @@ func (d *delivery) again(retryUnknown bool) bool {
 			if retryUnknown && !d.doubted {
 				open = append(open, at)
 				doubt = true
+				if d.doubts == nil {
+					d.doubts = make(map[int]RecipientResult)
+				}
+				d.doubts[at] = d.result.Recipients[at]
 			}
 		}
 	}
@@ -225,6 +231,13 @@ func (d *delivery) again(retryUnknown bool) bool {
 // settle sums up; remaining says that the schedule had tries left.
 func (d *delivery) settle(remaining bool) (*Result, error) {
 	r := d.result
+	for at, doubt := range d.doubts {
+		// A later refusal does not take back what may have been accepted before.
+		if rcpt := &r.Recipients[at]; rcpt.State != StateSent {
+			doubt.Attempts = rcpt.Attempts
+			*rcpt = doubt
+		}
+	}
 	r.RetryCount = len(r.Attempts) - 1
 	var sent, unknown, deferred int
 	refused := 0 // 5yz to the sender or the recipient

@@ -135,6 +135,13 @@ func TestStatus(t *testing.T) {
 			status: postrider.StatusUnknown, states: "unknown unknown", attempts: 2, copies: 4, question: smtp.MaybeAccepted,
 		},
 		{
+			name: "unknown stays unknown when the next attempt is refused", rules: []smtptest.Rule{
+				first(1, on(smtptest.CommandContent, "", lost)), {Command: "RCPT", Match: "ann@", Nth: 2, Action: smtptest.Reply("550 5.7.1 twice?")},
+				{Command: "RCPT", Match: "bob@", Nth: 2, Action: smtptest.Reply("451 4.7.1 later")},
+			}, config: postrider.Config{RetryUnknown: true, Retry: quick(2)},
+			status: postrider.StatusUnknown, states: "unknown unknown", attempts: 2, copies: 2, question: smtp.MaybeAccepted,
+		},
+		{
 			name: "never again", rules: []smtptest.Rule{on("RCPT", "", smtptest.Reply("451 4.7.1 later"))}, config: postrider.Config{Retry: &retry.Schedule{}},
 			status: postrider.StatusTempFailed, states: "deferred deferred", attempts: 1, code: 451, question: smtp.IsTransient,
 		},

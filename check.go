@@ -50,21 +50,29 @@ type CheckReport struct {
 
 // TLSReport describes an encrypted connection.
 type TLSReport struct {
-	Version     string            `json:"version"`
-	CipherSuite string            `json:"cipher_suite"`
-	ServerName  string            `json:"server_name"`
-	Resumed     bool              `json:"resumed"`
+	// Version and CipherSuite are by name: "TLS 1.3", "TLS_AES_128_GCM_SHA256".
+	Version     string `json:"version"`
+	CipherSuite string `json:"cipher_suite"`
+	// ServerName is the name that the certificate was asked to be for (RFC 6066 §3).
+	ServerName string `json:"server_name"`
+	// Resumed says that keys of an earlier session were used again (RFC 8446 §2.2).
+	Resumed bool `json:"resumed"`
+	// Certificate is the relay's own.
 	Certificate CertificateReport `json:"certificate"`
 }
 
 // CertificateReport describes the relay's own certificate.
 type CertificateReport struct {
-	Subject   string    `json:"subject"`
-	Issuer    string    `json:"issuer"`
-	DNSNames  []string  `json:"dns_names,omitempty"`
+	// Subject and Issuer are distinguished names (RFC 4514).
+	Subject string `json:"subject"`
+	Issuer  string `json:"issuer"`
+	// DNSNames are the names that it is for (RFC 5280 §4.2.1.6); names in Subject do not count.
+	DNSNames []string `json:"dns_names,omitempty"`
+	// NotBefore and NotAfter bound its validity, in UTC.
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
-	SHA256    string    `json:"sha256"` // of the whole certificate, hexadecimal
+	// SHA256 is the hash of the whole certificate, in hexadecimal.
+	SHA256 string `json:"sha256"`
 }
 
 // Check opens a connection of its own beside the pool, negotiates TLS,

@@ -85,7 +85,8 @@ func New(relayURL string, cfg *Config) (*Client, error) {
 	return NewRelay(relay, cfg)
 }
 
-// NewRelay is New for a relay that is not written as a URL.
+// NewRelay is New for a relay that is not written as a URL, all fields of which
+// must be set but user and password. Errors are those of New.
 func NewRelay(relay Relay, cfg *Config) (*Client, error) {
 	if cfg == nil {
 		cfg = &Config{}

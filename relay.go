@@ -161,7 +161,8 @@ func (r Relay) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(r.String())) 
 // LogValue is String, so that no log shows the password.
 func (r Relay) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// MarshalText gives String: a relay printed as JSON shows no password.
+// MarshalText gives String: a relay printed as JSON shows no password. The error
+// is always nil.
 func (r Relay) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // credentials gives what the relay URL and the configuration hold for SASL; nil: none.

@@ -105,7 +105,8 @@ type Attempt struct {
 	// Recipients were asked for, Sent of them accepted.
 	Recipients, Sent int
 	// RoundTrips counts how often we waited for the relay in the transaction;
-	// opening a connection is not counted. Octets is the content written.
+	// opening a connection is not counted. Octets is what was written to the relay,
+	// commands and content, before TLS.
 	RoundTrips int
 	Octets     int64
 	// Reply is the reply that decided: the final one, or the refusal. Zero: none.

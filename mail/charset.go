@@ -17,7 +17,7 @@ import (
 // charsets that mail uses; the empty name means UTF-8. A byte order mark at
 // the beginning is taken away. Octets that mean nothing in the charset become
 // U+FFFD, except that UTF-8 passes as it is: validation reports what is wrong
-// in it. An unknown charset is a [Fault] with CodeInvalidValue that names it.
+// in it. The error for an unknown charset is a [Fault] with CodeInvalidValue that names it.
 func ToUTF8(charset string, r io.Reader) (io.Reader, error) {
 	enc, f := charsetEncoding(charset)
 	if f != nil {

@@ -60,7 +60,7 @@ func (f Fault) Error() string {
 	return f.Field + ": " + f.Detail
 }
 
-// Unwrap gives the cause, nil if there is none.
+// Unwrap gives the cause as an error, nil if there is none.
 func (f Fault) Unwrap() error { return f.Err }
 
 // Faults are all faults of one message, in the order of the message's fields.

@@ -20,7 +20,8 @@ const maxDelays = 100
 //	giveup=72h     no attempt later than this after the first
 //	never          instead of waits and then: no second attempt
 //
-// Space around parts does not matter. The result is valid (see Validate); String gives the text back.
+// Space around parts does not matter. The result is valid (see Validate); String gives the text back. The error names
+// the part at fault, the first one, in one line.
 func ParseSchedule(text string) (Schedule, error) {
 	var s Schedule
 	seen := map[string]bool{}

@@ -10,7 +10,8 @@ import (
 // what Send does not do.
 
 // Hello says EHLO again (or HELO, if that is refused) and renews the list of
-// extensions. RFC 5321 §4.1.1.1: it also ends an open transaction.
+// extensions. It also ends an open transaction (RFC 5321 §4.1.4). The error is
+// an *Error if the reply is not positive or none came.
 func (c *Conn) Hello(ctx context.Context) error {
 	if err := c.enter(ctx); err != nil {
 		return &Error{Phase: PhaseGreeting, Command: "EHLO", Class: ClassTransient, Err: err}
@@ -94,7 +95,8 @@ func (c *Conn) Data(ctx context.Context, content Content) (Reply, error) {
 }
 
 // Reset ends an open transaction (RFC 5321 §4.1.1.5). Send does this by
-// itself, without a round trip.
+// itself, without a round trip. The error is an *Error if the reply is not
+// positive or none came.
 func (c *Conn) Reset(ctx context.Context) error {
 	_, err := c.step(ctx, PhaseMail, "RSET", func(t *transaction) *Error {
 		_ = t.f.line(c, expectMail, "RSET")
@@ -108,6 +110,7 @@ func (c *Conn) Reset(ctx context.Context) error {
 
 // Noop does nothing but ask whether the server is there (RFC 5321 §4.1.1.9).
 // It is not needed before Send: the reader sees a dead connection by itself.
+// The error is an *Error if the reply is not positive or none came.
 func (c *Conn) Noop(ctx context.Context) error {
 	_, err := c.step(ctx, PhaseMail, "NOOP", func(t *transaction) *Error {
 		_ = t.f.line(c, expectMail, "NOOP")

@@ -249,7 +249,8 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 
 // Start opens a session on a connection that exists already: a tunnel, one end
 // of a net.Pipe. It does all that [Dialer.Dial] does after connecting, and
-// owns nc from now on: nc is closed if it fails.
+// owns nc from now on: nc is closed if it fails, after a QUIT where the server
+// still listens. Any error is an *Error.
 func (d *Dialer) Start(ctx context.Context, nc net.Conn) (*Conn, error) {
 	c := newConn(d, nc)
 	if err := c.open(ctx); err != nil {

@@ -25,10 +25,11 @@ func (e EnhancedCode) String() string {
 	return string(strconv.AppendInt(b, int64(e[2]), 10))
 }
 
-// MarshalText is [EnhancedCode.String].
+// MarshalText is [EnhancedCode.String]; the error is always nil.
 func (e EnhancedCode) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// UnmarshalText is [ParseEnhancedCode]; empty text gives the zero value.
+// UnmarshalText is [ParseEnhancedCode]; empty text gives the zero value. On an
+// error the code is left as it was.
 func (e *EnhancedCode) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*e = EnhancedCode{}
@@ -43,7 +44,8 @@ func (e *EnhancedCode) UnmarshalText(text []byte) error {
 }
 
 // ParseEnhancedCode reads "5.1.1": class 2, 4 or 5, subject and detail of one
-// to three digits without leading zeros (RFC 3463 §2).
+// to three digits without leading zeros (RFC 3463 §2). Anything else is an
+// error that quotes s.
 func ParseEnhancedCode(s string) (EnhancedCode, error) {
 	e, n := enhancedPrefix(s)
 	if n == 0 || n != len(s) {

@@ -91,7 +91,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the cause.
+// Unwrap gives Err, nil if a reply was the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 func classOf(err error) Class {

@@ -20,7 +20,8 @@ const (
 )
 
 // ParseTLSMode reads "none", "tls" or "ssl", in any case, and the common
-// aliases "starttls" and "implicit". The empty string is [TLSStartTLS].
+// aliases "starttls" and "implicit". The empty string is [TLSStartTLS]. The
+// error for another word quotes it and names these.
 func ParseTLSMode(s string) (TLSMode, error) {
 	switch strings.ToLower(s) {
 	case "none":
@@ -45,13 +46,14 @@ func (m TLSMode) DefaultPort() int {
 	}
 }
 
-// MarshalText gives the mode's word; the zero value gives "tls".
+// MarshalText gives the mode's word; the zero value gives "tls". The error is
+// that of [ParseTLSMode] for a mode that is none.
 func (m TLSMode) MarshalText() ([]byte, error) {
 	p, err := ParseTLSMode(string(m))
 	return []byte(p), err
 }
 
-// UnmarshalText is [ParseTLSMode].
+// UnmarshalText is [ParseTLSMode]. On an error the mode is left as it was.
 func (m *TLSMode) UnmarshalText(text []byte) error {
 	p, err := ParseTLSMode(string(text))
 	if err != nil {

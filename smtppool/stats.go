@@ -47,10 +47,10 @@ type counts struct {
 type Stats struct {
 	MaxConns int `json:"max_conns"` // the cap
 	Open     int `json:"open"`      // established: in use, idle, and on their way out
-	Idle     int `json:"idle"`
-	InUse    int `json:"in_use"`  // borrowed
-	Dialing  int `json:"dialing"` // being opened: up to the end of authentication
-	Waiting  int `json:"waiting"` // callers that wait for a connection
+	Idle     int `json:"idle"`      // open and not borrowed
+	InUse    int `json:"in_use"`    // borrowed
+	Dialing  int `json:"dialing"`   // being opened: up to the end of authentication
+	Waiting  int `json:"waiting"`   // callers that wait for a connection
 
 	Dialled       int64            `json:"dialled"`        // sessions opened
 	DialFailures  int64            `json:"dial_failures"`  // sessions that could not be opened

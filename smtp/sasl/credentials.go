@@ -124,7 +124,7 @@ func (c Credentials) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// MarshalJSON writes what is not secret: username, identity and mechanisms.
+// MarshalJSON writes what is not secret: username, identity and mechanisms. The error is always nil.
 func (c Credentials) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Username   string   `json:"username"`

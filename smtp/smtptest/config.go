@@ -119,6 +119,8 @@ type Config struct {
 // ReplyError is an error for Config.Content and its writer to return: Reply,
 // such as "552 5.2.2 mailbox full", is what the client gets.
 type ReplyError struct {
+	// Reply is one line with a code of 4yz or 5yz; anything else counts as
+	// 451 4.3.0.
 	Reply string
 }
 

@@ -69,7 +69,8 @@ func StartT(t TB, cfg Config) *Server {
 }
 
 // New makes a server that does not listen: for ServeConn, ServeTLSConn and
-// PipeDial, and so for testing/synctest. Make it inside the bubble.
+// PipeDial, and so for testing/synctest. Make it inside the bubble. The error
+// lists all faults of the configuration.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -181,7 +182,8 @@ func (s *Server) serve(c net.Conn, implicitTLS bool) {
 
 // PipeDial gives the client's end of a new net.Pipe whose other end is served. It
 // has the form of net.Dialer.DialContext; with TLSAddr as the address, or
-// port 465, the session begins with TLS.
+// port 465, the session begins with TLS. The error is that of ctx, if it has
+// ended.
 func (s *Server) PipeDial(ctx context.Context, _, address string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -283,7 +285,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close closes the listeners and all connections and waits until every session
-// has ended. Closing again does nothing. Records stay readable.
+// has ended. Closing again does nothing. Records stay readable. The error is
+// that of closing a listener.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if !s.closed {

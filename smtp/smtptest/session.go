@@ -147,7 +147,8 @@ func (x *Session) Closed() bool {
 func (x *Session) Done() <-chan struct{} { return x.over }
 
 // Write sends octets that the client did not ask for, at once, such as
-// "421 4.4.2 timeout\r\n" while the session is idle.
+// "421 4.4.2 timeout\r\n" while the session is idle. The error is that of the
+// connection.
 func (x *Session) Write(octets string) error {
 	x.wmu.Lock()
 	defer x.wmu.Unlock()
@@ -205,7 +206,8 @@ func (x *Session) setIdle(idle bool) {
 	}
 }
 
-// WaitIdle waits until the session is Idle.
+// WaitIdle waits until the session is Idle. The error wraps that of ctx, or
+// net.ErrClosed if the session has ended.
 func (x *Session) WaitIdle(ctx context.Context) error {
 	var idle bool
 	err := x.srv.wait(ctx, func() bool { idle = x.Idle(); return idle || x.Closed() })

@@ -132,7 +132,8 @@ func (s *Server) TLSClientConfig() *tls.Config {
 }
 
 // ClientCertificate makes a client certificate of the server's authority with
-// the common name given. See Config.ClientAuth.
+// the common name given, valid until 2099. See Config.ClientAuth. The error is
+// that of making it.
 func (s *Server) ClientCertificate(name string) (tls.Certificate, error) {
 	cert, err := s.ca.issue(name, x509.ExtKeyUsageClientAuth)
 	if err != nil {

@@ -73,7 +73,9 @@ func (s *Server) wait(ctx context.Context, cond func() bool) error {
 }
 
 // WaitTransactions waits until n messages have been accepted since the start or
-// Reset, and gives all that are remembered, in the order of acceptance.
+// Reset, and gives all that are remembered, in the order of acceptance. The
+// error of each Wait says how many there were, and wraps that of ctx, or
+// net.ErrClosed if the server was closed meanwhile.
 func (s *Server) WaitTransactions(ctx context.Context, n int) ([]Transaction, error) {
 	var have int
 	err := s.wait(ctx, func() bool { have = s.records.acceptedCount; return have >= n })
@@ -84,7 +86,7 @@ func (s *Server) WaitTransactions(ctx context.Context, n int) ([]Transaction, er
 }
 
 // WaitAttempts waits until n transactions are over, accepted or not, and gives
-// all that are remembered.
+// all that are remembered. Errors are as those of WaitTransactions.
 func (s *Server) WaitAttempts(ctx context.Context, n int) ([]Transaction, error) {
 	var have int
 	err := s.wait(ctx, func() bool { have = s.records.attemptCount; return have >= n })
@@ -95,6 +97,7 @@ func (s *Server) WaitAttempts(ctx context.Context, n int) ([]Transaction, error)
 }
 
 // WaitSessions waits until n clients have connected since the start or Reset.
+// Errors are as those of WaitTransactions.
 func (s *Server) WaitSessions(ctx context.Context, n int) ([]*Session, error) {
 	var have int
 	err := s.wait(ctx, func() bool { have = s.records.sessionsBegun; return have >= n })
@@ -105,6 +108,7 @@ func (s *Server) WaitSessions(ctx context.Context, n int) ([]*Session, error) {
 }
 
 // WaitSessionsClosed waits until n sessions have ended since the start or Reset.
+// Errors are as those of WaitTransactions.
 func (s *Server) WaitSessionsClosed(ctx context.Context, n int) error {
 	var have int
 	err := s.wait(ctx, func() bool { have = s.records.sessionsEnded; return have >= n })
@@ -117,6 +121,7 @@ func (s *Server) WaitSessionsClosed(ctx context.Context, n int) error {
 // WaitCommand waits until a command, or pseudo command, has been received n times
 // since the start or Reset. It has been received when its line has been read, or
 // for CommandContent the whole content; the reply may not have been given yet.
+// Errors are as those of WaitTransactions.
 func (s *Server) WaitCommand(ctx context.Context, command string, n int) error {
 	command = strings.ToUpper(command)
 	var have int

@@ -9,6 +9,9 @@ import (
 	"github.com/postrider/postrider/smtp/sasl"
 )
 
+// maxChallenges bounds an exchange; no mechanism needs more than three.
+const maxChallenges = 10
+
 // maxAuthLine bounds the AUTH command with its initial response (RFC 4954 §4).
 const maxAuthLine = 12288
 
@@ -59,8 +62,11 @@ func (c *Conn) exchange(ctx context.Context, mech sasl.Mechanism) error {
 		}
 	}
 	r, err := c.secretCommand(line, command)
-	for err == nil && r.Code == 334 {
+	for n := 0; err == nil && r.Code == 334; n++ {
 		var response []byte
+		if n == maxChallenges {
+			return c.cancel(errors.New("the server asks without end"))
+		}
 		if withheld {
 			response, withheld = initial, false
 		} else if response, err = c.answer(ctx, mech, r); err != nil {
@@ -80,8 +86,7 @@ func (c *Conn) exchange(ctx context.Context, mech sasl.Mechanism) error {
 	return nil
 }
 
-// answer has the mechanism answer a challenge. If it cannot, the exchange is
-// cancelled (RFC 4954 §4).
+// answer has the mechanism answer a challenge, or cancels the exchange.
 func (c *Conn) answer(ctx context.Context, mech sasl.Mechanism, r Reply) ([]byte, error) {
 	challenge, err := base64.StdEncoding.DecodeString(r.Text())
 	if err == nil {
@@ -92,10 +97,15 @@ func (c *Conn) answer(ctx context.Context, mech sasl.Mechanism, r Reply) ([]byte
 	} else {
 		err = errors.New("the server's challenge is not base64")
 	}
-	if _, cancelErr := c.secretCommand("*", "*"); cancelErr != nil {
-		return nil, cancelErr
+	return nil, c.cancel(err)
+}
+
+// cancel ends an exchange that cannot go on (RFC 4954 §4).
+func (c *Conn) cancel(cause error) error {
+	if _, err := c.secretCommand("*", "*"); err != nil {
+		return err
 	}
-	return nil, &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
+	return &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: cause}
 }
 
 // authRefused makes an error of a final reply.

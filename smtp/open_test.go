@@ -73,6 +73,9 @@ func TestOpenFailure(t *testing.T) {
 		{"challenge not base64", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("334 ???"))}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 0, true},
 		{"504 to AUTH", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("504 5.5.4 unknown"))}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 504, true},
 		{"lost after a challenge that is not base64", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("334 ???")), on("AUTH-RESPONSE", "", smtptest.Drop())}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassTransient, 0, false},
+		{"challenges without end", smtptest.Config{Users: users, Mechanisms: []string{"XOAUTH2"}, Rules: []smtptest.Rule{on("AUTH", "", reply("334 e30=")), on("AUTH-RESPONSE", "*", reply("501 5.5.0 cancelled")), on("AUTH-RESPONSE", "", reply("334 e30="))}}, start, func(c *smtp.Config) {
+			c.Auth = &sasl.Credentials{Username: "alice", Token: func(context.Context, bool) (string, error) { return "token", nil }}
+		}, smtp.PhaseAuth, smtp.ClassRelay, 0, true},
 		{"235 from a server that does not know the password", smtptest.Config{Users: users, Rules: []smtptest.Rule{on("AUTH", "", reply("235 2.7.0 welcome"))}}, start, func(c *smtp.Config) { c.Auth = alice("secret") }, smtp.PhaseAuth, smtp.ClassRelay, 0, true},
 		{"HELO lost", smtptest.Config{Rules: []smtptest.Rule{on("EHLO", "", reply("502 what")), on("HELO", "", smtptest.Drop())}}, none, nil, smtp.PhaseGreeting, smtp.ClassTransient, 0, false},
 		{"a check of the settings fails", smtptest.Config{}, start, func(c *smtp.Config) {

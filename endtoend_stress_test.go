@@ -141,11 +141,11 @@ func accountFor(t *testing.T, goroutines int, cfg postrider.Config, without []st
 	if err := server.WaitSessionsClosed(ctx, server.Stats().Sessions); err != nil {
 		t.Error(err)
 	}
-	reconcile(t, server, results, cfg.RetryUnknown)
+	reconcile(t, server, results, len(cfg.Retry.Delays) > 0, cfg.RetryUnknown)
 }
 
 // reconcile compares what the client says with what the server has.
-func reconcile(t *testing.T, server *smtptest.Server, results []*postrider.Result, retryUnknown bool) {
+func reconcile(t *testing.T, server *smtptest.Server, results []*postrider.Result, retries, retryUnknown bool) {
 	t.Helper()
 	copies := map[string]int{} // by Message-ID and recipient
 	sums := map[string][32]byte{}
@@ -188,7 +188,8 @@ func reconcile(t *testing.T, server *smtptest.Server, results []*postrider.Resul
 	for key, n := range copies {
 		t.Errorf("%d copies of %s, which nobody asked for", n, key)
 	}
-	if states[postrider.StateSent] < len(results)*2/3 {
+	// Without retries one failed dial at the start is an answer to all who wait for it.
+	if retries && states[postrider.StateSent] < len(results)*2/3 {
 		t.Errorf("only %d sent", states[postrider.StateSent])
 	}
 	stats := server.Stats()
@@ -204,8 +205,8 @@ type countedConn struct {
 func (c *countedConn) Close() error {
 	err := errors.New("closed already")
 	c.closed.Do(func() {
+		c.open.Add(-1) // before: whoever waits for the socket's end may dial at once
 		err = c.Conn.Close()
-		c.open.Add(-1)
 	})
 	return err
 }

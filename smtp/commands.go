@@ -16,7 +16,7 @@ func (c *Conn) Hello(ctx context.Context) error {
 	if err := c.enter(ctx); err != nil {
 		return &Error{Phase: PhaseGreeting, Command: "EHLO", Class: ClassTransient, Err: err}
 	}
-	defer c.leave(ctx)
+	defer c.leave()
 	err := c.hello()
 	if err == nil {
 		c.rset = false
@@ -71,7 +71,7 @@ func (c *Conn) Data(ctx context.Context, content Content) (Reply, error) {
 	if err := c.enter(ctx); err != nil {
 		return Reply{}, &Error{Phase: PhaseData, Command: "DATA", Class: ClassTransient, Err: err}
 	}
-	defer c.leave(ctx)
+	defer c.leave()
 	if content == nil {
 		return Reply{}, contentFault(errNoContent)
 	}
@@ -124,7 +124,7 @@ func (c *Conn) step(ctx context.Context, phase Phase, verb string, add func(*tra
 	if err := c.enter(ctx); err != nil {
 		return Reply{}, &Error{Phase: phase, Command: verb, Class: ClassTransient, Err: err}
 	}
-	defer c.leave(ctx)
+	defer c.leave()
 	t := &transaction{c: c, f: c.d.getFlight()}
 	defer c.d.putFlight(t.f)
 	if err := add(t); err != nil {
@@ -155,7 +155,7 @@ func (c *Conn) Quit(ctx context.Context) error {
 		c.await()
 		return &Error{Phase: PhaseDone, Command: "QUIT", Class: ClassTransient, Err: err}
 	}
-	defer c.leave(ctx)
+	defer c.leave()
 	defer c.await()
 	defer c.die(errClosed)
 	f := c.d.getFlight()

@@ -27,7 +27,8 @@ type Conn struct {
 
 	closed   atomic.Bool
 	busy     atomic.Bool
-	stopCtx  func() bool // unhooks the context of the call in progress
+	stopCtx  func() bool    // unhooks the context of the call in progress
+	watch    sync.WaitGroup // what that context has begun
 	greeting Reply
 	ext      extensions
 	authMech string
@@ -84,17 +85,25 @@ func (c *Conn) enter(ctx context.Context) error {
 		return err
 	}
 	if ctx.Done() != nil {
-		c.stopCtx = context.AfterFunc(ctx, func() { c.die(contextError(ctx)) })
+		c.watch.Add(1)
+		c.stopCtx = context.AfterFunc(ctx, func() {
+			defer c.watch.Done()
+			c.die(contextError(ctx))
+		})
 	}
 	return nil
 }
 
 // leave ends the call that enter began.
-func (c *Conn) leave(ctx context.Context) {
-	if c.stopCtx != nil && !c.stopCtx() {
-		// The function has begun and will kill the connection at some
-		// moment. Let that be now, not when somebody else is using it.
-		c.die(contextError(ctx))
+func (c *Conn) leave() {
+	if c.stopCtx != nil {
+		if c.stopCtx() {
+			c.watch.Done()
+		}
+		// Else the function has begun and kills the connection at some moment.
+		// Let that be now, not when somebody else is using it, and let its
+		// last word in the trace not come after ours.
+		c.watch.Wait()
 	}
 	c.stopCtx = nil
 	c.idleFrom = time.Now()

@@ -15,7 +15,7 @@ func (c *Conn) open(ctx context.Context) error {
 	if err := c.enter(ctx); err != nil {
 		return &Error{Phase: PhaseGreeting, Class: ClassTransient, Err: err}
 	}
-	defer c.leave(ctx)
+	defer c.leave()
 	if c.trace != nil {
 		c.traceLine("*", "connected to "+c.wire.RemoteAddr().String())
 	}

@@ -25,7 +25,7 @@ func (c *Conn) Send(ctx context.Context, env *Envelope, content Content) (*Outco
 		t.fail(Reply{}, &Error{Phase: PhaseMail, Class: ClassTransient, Err: err})
 		return t.out, t.verdict()
 	}
-	defer c.leave(ctx)
+	defer c.leave()
 	t.f = c.d.getFlight()
 	defer c.d.putFlight(t.f)
 	t.run()

@@ -3,7 +3,6 @@ package smtp
 import (
 	"errors"
 	"net"
-	"strings"
 	"time"
 )
 
@@ -57,9 +56,11 @@ func (f *flight) line(c *Conn, e expectation, parts ...string) error {
 func (f *flight) put(e expectation, parts ...string) error {
 	start := len(f.buf)
 	for _, p := range parts {
-		if strings.ContainsAny(p, "\r\n\x00") {
-			f.buf = f.buf[:start]
-			return errLine
+		for i := range len(p) {
+			if c := p[i]; c == '\r' || c == '\n' || c == 0 {
+				f.buf = f.buf[:start]
+				return errLine
+			}
 		}
 		f.buf = append(f.buf, p...)
 	}

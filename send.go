@@ -36,7 +36,7 @@ func (c *Client) Send(ctx context.Context, m *mail.Message) (*Result, error) {
 
 // SendComposed is Send for a message composed before: by m.Compose, or by
 // mail.ComposeRaw. Its octets, and so its Message-ID, are the same each time it
-// is sent; a Config.Sign is applied first.
+// is sent; a Config.Sign is applied first. Result and error are those of Send.
 func (c *Client) SendComposed(ctx context.Context, m *mail.Composed) (*Result, error) {
 	if c.sign != nil {
 		signed, err := c.sign(m)

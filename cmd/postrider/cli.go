@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker in release builds; otherwise the module's own is used.
+var version string
+
+// cli is the command line. Each command is a struct with its flags and a Run method.
+type cli struct {
+	Send    sendCommand    `cmd:"" help:"Send a message, or one message for each row of a CSV file."`
+	Check   checkCommand   `cmd:"" help:"Connect to a relay, negotiate TLS, authenticate, and report what it offers."`
+	Inbox   inboxCommand   `cmd:"" help:"Run a catch-all SMTP server for development that shows what arrived."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// groups are the headings of the help, in their order.
+func groups() []kong.Group {
+	return []kong.Group{
+		{Key: "message", Title: "Message:"},
+		{Key: "relay", Title: "Relay:"},
+		{Key: "run", Title: "What to do and to print:"},
+		{Key: "merge", Title: "Mail merge:"},
+		{Key: "field", Title: "More header fields:"},
+		{Key: "dsn", Title: "Delivery reports and transport:"},
+		{Key: "dkim", Title: "DKIM signature:"},
+		{Key: "server", Title: "Server:"},
+		{Key: "chaos", Title: "Misbehaviour:"},
+		{Key: "other", Title: "Other:"},
+	}
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(p *program) error {
+	_, err := fmt.Fprintln(p.stdout, "postrider", versionText())
+	return err
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
+
+// run parses the command line, runs the command and gives the exit status.
+func run(outside *program, args []string) int {
+	p := *outside
+	p.stderr = &lineWriter{w: outside.stderr}
+	return p.run(args)
+}
+
+// lineWriter keeps apart what is written at the same time: the dialogues of several
+// connections, rows' answers, complaints.
+type lineWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write is one write of the underlying writer.
+func (l *lineWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+func (p *program) run(args []string) int {
+	var c cli
+	helped := false
+	parser, err := kong.New(&c,
+		kong.Name("postrider"),
+		kong.Description("Gets e-mail to its SMTP relay, with an honest answer for every recipient."),
+		kong.Writers(p.stdout, p.stderr),
+		kong.ExplicitGroups(groups()),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		// Kong wants to exit when it has printed help. We let it parse on and forget what it found.
+		kong.Exit(func(int) { helped = true }),
+	)
+	if err != nil {
+		complain(p, err)
+		return exitSoftware
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if helped {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(p.stderr, "postrider: %s; see postrider %s--help\n", oneLine(hideSecrets(err.Error())), commandName(args))
+		return exitUsage
+	}
+	err = ctx.Run(p)
+	if err != nil {
+		complain(p, err)
+	}
+	return statusOf(err)
+}
+
+// secret is what stands between a user's name and the last @.
+var secret = regexp.MustCompile(`:[^/\s].*@`)
+
+// hideSecrets blots out what may be a password in a line that repeats an
+// argument: a relay URL can have come to stand where none belongs. Where one
+// begins nothing more is repeated, since it may be one that cannot be read.
+func hideSecrets(s string) string {
+	if before, _, ok := strings.Cut(s, "://"); ok {
+		s = before + "://***"
+	}
+	return secret.ReplaceAllString(s, ":***@")
+}
+
+func commandName(args []string) string {
+	for _, a := range args {
+		switch a {
+		case "send", "check", "inbox", "version":
+			return a + " "
+		}
+	}
+	return ""
+}

@@ -1,0 +1,38 @@
+// Command postrider sends mail through an SMTP relay, checks a relay, and runs
+// a catch-all inbox for development.
+//
+// It only reads the command line, wires the library's parts together and prints
+// answers; what a message is, how it travels and when it is tried again is the
+// business of packages mail, smtp, smtppool, retry and postrider. Exit statuses
+// follow sysexits.h and stand in exit.go.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// program is the outside world as commands see it, so that tests can give them another.
+type program struct {
+	ctx            context.Context // ends with the first SIGINT or SIGTERM
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func main() { os.Exit(realMain()) }
+
+// realMain runs the command line in the real world and gives the exit status.
+func realMain() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks to end in order. After it signals do again what they
+	// always do, so that a second one ends the program at once.
+	context.AfterFunc(ctx, stop)
+	// A reader of our output who goes away must not end us between sending a message
+	// and noting that it was sent: writing fails instead, and that is handled.
+	signal.Ignore(syscall.SIGPIPE)
+	return run(&program{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+}

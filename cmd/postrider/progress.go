@@ -1,0 +1,51 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+// progress is a bar on a terminal, and nothing elsewhere.
+type progress struct {
+	all *mpb.Progress
+	bar *mpb.Bar
+}
+
+func (b *progress) start(w io.Writer, total int) {
+	if l, ok := w.(*lineWriter); ok {
+		w = l.w
+	}
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return
+	}
+	b.all = mpb.New(mpb.WithOutput(f), mpb.WithWidth(60))
+	b.bar = b.all.AddBar(int64(total),
+		mpb.PrependDecorators(decor.CountersNoUnit("%d of %d rows ")),
+		mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s "), decor.AverageETA(decor.ET_STYLE_GO)))
+}
+
+func (b *progress) step() {
+	if b.bar != nil {
+		b.bar.Increment()
+	}
+}
+
+// out is where lines go that must stand above the bar.
+func (b *progress) out(w io.Writer) io.Writer {
+	if b.all != nil {
+		return b.all
+	}
+	return w
+}
+
+func (b *progress) finish() {
+	if b.bar != nil {
+		b.bar.Abort(false) // a finished bar stays as it is
+		b.all.Wait()
+	}
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Go, where it can: a C compiler for the race
-# detector, then, by internal/relaytest/install.sh, the real mail servers and Python.
+# detector, then the real servers, each by the install.sh of its test package: mail
+# servers and Python for internal/relaytest, Redis for internal/redistest.
 #
 # Needs apt-get, and root or a sudo that asks no password. Where these are missing it
 # says what it could not do and ends well: the tests then skip what they cannot run
@@ -36,7 +37,7 @@ install_compiler() {
 }
 
 install_servers() {
-  local script=internal/relaytest/install.sh
+  local script=internal/$1/install.sh
   [ -f "$script" ] || return 0
   if as_root true 2>/dev/null; then
     # The names are passed on one by one: sudo drops the environment.
@@ -51,4 +52,5 @@ has_compiler || install_compiler || {
   say 'MISSING a C compiler: the tests run without the race detector'
   [ "${POSTRIDER_TEST_REQUIRE_SERVERS:-}" != 1 ] || exit 1
 }
-install_servers
+install_servers relaytest
+install_servers redistest

@@ -45,7 +45,8 @@ func table() []row {
 		{path: "smtp/smtptest", public: true, imports: []string{"smtp"}, reason: "a server for tests needs the words of SMTP only", libraries: []string{"github.com/xdg-go/scram"}, brings: []string{"github.com/xdg-go/stringprep", "github.com/xdg-go/pbkdf2"}},
 		{path: "smtppool", public: true, imports: []string{"smtp"}, reason: "it holds connections and knows no message"},
 		{path: "retry", public: true, reason: ground},
-		{path: "auth", public: true, reason: ground, libraries: []string{"github.com/golang-jwt/jwt/v5"}},
+		// auth is about credentials: golang-jwt computes signatures, argon2id hashes passwords, and tenants and users are UUIDs.
+		{path: "auth", public: true, reason: ground, libraries: []string{"github.com/golang-jwt/jwt/v5", "github.com/alexedwards/argon2id", "github.com/google/uuid"}},
 		{path: "ratelimit", public: true, reason: ground},
 		{path: "ratelimit/redislimit", public: true, imports: []string{"ratelimit"}, reason: "the same limiter in Redis", libraries: []string{"github.com/redis/go-redis/v9"}, brings: []string{"github.com/cespare/xxhash/v2", "github.com/dgryski/go-rendezvous", "go.uber.org/atomic"}},
 		{path: "api", public: true, reason: ground},
@@ -77,6 +78,7 @@ func table() []row {
 
 		// For tests only.
 		{path: "internal/relaytest", testOnly: true, reason: "real servers know nothing of the client under test"},
+		{path: "internal/redistest", testOnly: true, reason: "real servers know nothing of the client under test"},
 		{path: "internal/deptest", testOnly: true, reason: "it reads the source and imports none"},
 	}
 }
@@ -86,12 +88,16 @@ func table() []row {
 // and independent implementations to test against.
 func testLibraries() []string {
 	return []string{
+		"github.com/MicahParks/jwkset", // writes key sets that auth reads
 		"github.com/emersion/go-message",
 		"github.com/emersion/go-msgauth",
 		"github.com/emersion/go-sasl",
 		"github.com/emersion/go-smtp",
+		"github.com/golang-jwt/jwt/v5",
+		"github.com/google/uuid",
 		"github.com/rogpeppe/go-internal/testscript",
 		"github.com/xdg-go/scram",
+		"github.com/rs/cors", // in an example of auth: a browser front end
 		"go.uber.org/goleak",
 		"pgregory.net/rapid",
 	}

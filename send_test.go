@@ -136,7 +136,8 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "unknown stays unknown when the next attempt is refused", rules: []smtptest.Rule{
-				first(1, on(smtptest.CommandContent, "", lost)), {Command: "RCPT", Match: "ann@", Nth: 2, Action: smtptest.Reply("550 5.7.1 twice?")},
+				first(1, on(smtptest.CommandContent, "", lost)),
+				{Command: "RCPT", Match: "ann@", Nth: 2, Action: smtptest.Reply("550 5.7.1 twice?")},
 				{Command: "RCPT", Match: "bob@", Nth: 2, Action: smtptest.Reply("451 4.7.1 later")},
 			}, config: postrider.Config{RetryUnknown: true, Retry: quick(2)},
 			status: postrider.StatusUnknown, states: "unknown unknown", attempts: 2, copies: 2, question: smtp.MaybeAccepted,

@@ -32,8 +32,9 @@ var pages embed.FS
 //	GET /api/messages, /api/messages/{id}; DELETE /api/messages
 //
 // What arrived is foreign: HTML is shown in a sandbox without scripts, frames
-// or anything from the network, every other part is only ever downloaded, and
-// requests that name another host (DNS rebinding) are refused.
+// or anything from the network (its links open in a new page), of the other
+// parts only images are shown and the rest is downloaded, and requests that
+// name another host (DNS rebinding) are refused.
 func (s *Store) Handler() (http.Handler, error) {
 	t, err := template.New("").Funcs(template.FuncMap{"size": sizeText}).ParseFS(pages, "pages/*.html")
 	if err != nil {
@@ -126,9 +127,12 @@ func (h *handler) html(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	w.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'")
+	w.Header().Set("Content-Security-Policy", "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = inlineURLs(v).WriteString(w, v.HTML)
+	// Links that a developer clicks open beside the inbox. At the end, since before a
+	// doctype it would change how the page is laid out.
+	_, _ = io.WriteString(w, `<base target="_blank">`)
 }
 
 // inlineURLs puts our own URLs in place of cid: URLs (RFC 2392).

@@ -141,7 +141,7 @@ func TestInbox(t *testing.T) {
 		t.Errorf("the list says %s", page)
 	}
 	_, page := b.get("/messages/1")
-	for _, want := range []string{"Grüße", `<iframe sandbox src="/messages/1/html"`, "/messages/1/parts/6", "evil.html", "Größe.pdf", "Message-Id", "not encrypted"} {
+	for _, want := range []string{"Grüße", `<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" src="/messages/1/html"`, "/messages/1/parts/6", "evil.html", "Größe.pdf", "Message-Id", "not encrypted"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page of the message lacks %q: %s", want, page)
 		}
@@ -162,7 +162,7 @@ func TestHTMLIsInASandbox(t *testing.T) {
 	b.send(letter())
 	answer, body := b.get("/messages/1/html")
 	policy := answer.Header.Get("Content-Security-Policy")
-	for _, want := range []string{"sandbox;", "default-src 'none'", "img-src 'self' data:"} {
+	for _, want := range []string{"sandbox allow-popups allow-popups-to-escape-sandbox;", "base-uri 'none'", "default-src 'none'", "img-src 'self' data:"} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("the policy lacks %q: %s", want, policy)
 		}

@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -221,7 +222,15 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 	for i := range r.Attempts {
 		out.Attempts = append(out.Attempts, r.Attempts[i].json())
 	}
-	return json.Marshal(out)
+	// A Message-ID with its angle brackets stays readable; who marshals with
+	// HTML escapes on gets them all the same.
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(out); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 type resultJSON struct {

@@ -174,14 +174,12 @@ func readTemplate(source *messageSource, flag, path, charset string) (string, er
 // printRow prints a row's answer: with --json each, else those that were not sent.
 func (c *sendCommand) printRow(p *program, bar *progress, a merge.Answer) error {
 	if c.JSON {
-		line, err := json.Marshal(struct {
+		e := json.NewEncoder(p.stdout)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(struct {
 			Row    int               `json:"row"`
 			Result *postrider.Result `json:"result"`
-		}{a.Row, a.Result})
-		if err == nil {
-			_, err = fmt.Fprintf(p.stdout, "%s\n", line)
-		}
-		if err != nil {
+		}{a.Row, a.Result}); err != nil {
 			return &exitError{exitSoftware, fmt.Errorf("answers cannot be printed: %w", err)}
 		}
 		return nil

@@ -163,6 +163,7 @@ func (l *Limiter) Allow(ctx context.Context, key string, p ratelimit.Policy) (ra
 		// What this process let through alone fills the window; Redis knows no less. A
 		// refusal for what other keys did, since memory is short, is for Redis to judge.
 		if !own.Allowed && !own.Shared {
+			l.probe(ctx, key, p)
 			l.inMemory.Add(1)
 			return own, nil
 		}
@@ -172,10 +173,10 @@ func (l *Limiter) Allow(ctx context.Context, key string, p ratelimit.Policy) (ra
 		return l.withoutRedis(own, errors.New("Redis does not answer"))
 	}
 	d, err := l.ask(ctx, key, p)
-	if err != nil && ctx.Err() != nil {
+	if gone := ended(ctx); err != nil && gone != nil {
 		// The caller gave up, which says nothing about Redis.
 		_ = l.forget(ctx, key, p, own)
-		return ratelimit.Decision{}, ctx.Err()
+		return ratelimit.Decision{}, gone
 	}
 	l.breaker.leave(ctx, epoch, err)
 	if err != nil {
@@ -196,6 +197,34 @@ func (l *Limiter) Allow(ctx context.Context, key string, p ratelimit.Policy) (ra
 		d.Remaining, d.Reset = own.Remaining, own.Reset
 	}
 	return d, nil
+}
+
+// ended is the context's error. It does not rely on the context's timer, which may be later
+// than that of the connection.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
+// probe asks Redis for no more than a sign of life, on the key's node, if it is away and it
+// is time to: a request that is refused anyhow shall not be counted. Without it, a process
+// whose callers are all over the limit would not see that Redis is back.
+func (l *Limiter) probe(ctx context.Context, key string, p ratelimit.Policy) {
+	if l.breaker.up() {
+		return
+	}
+	epoch, ok := l.breaker.enter()
+	if !ok || epoch%2 == 0 {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	err := l.client.LLen(asking, redisKey(l.prefix, key, p.Name)).Err()
+	if err == nil || ended(ctx) == nil {
+		l.breaker.leave(ctx, epoch, err)
+	}
 }
 
 // withoutRedis is the answer when Redis has none.

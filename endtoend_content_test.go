@@ -382,6 +382,7 @@ func TestRealBcc(t *testing.T) {
 
 // TestRealDKIM signs twice and verifies what arrived.
 func TestRealDKIM(t *testing.T) {
+	heavy(t)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 // again while many senders use them. What the client says of each message
 // must agree with what is in its mailbox.
 func TestRealCutsAtAnyMoment(t *testing.T) {
+	heavy(t)
 	for _, discard := range [][]string{nil, {"chunking"}} {
 		t.Run("without "+strings.Join(discard, " "), func(t *testing.T) {
 			onReal(t, settings{discard: discard}, cutsAtAnyMoment)

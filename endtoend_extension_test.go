@@ -33,6 +33,7 @@ func eightBitLetter(to ...string) *mail.Message {
 // TestRealEightBit sends 8-bit content as it is where the relay takes it, and
 // encoded where it does not.
 func TestRealEightBit(t *testing.T) {
+	heavy(t)
 	for _, c := range []struct {
 		name    string
 		discard []string
@@ -156,6 +157,7 @@ func TestRealWithoutSMTPUTF8(t *testing.T) {
 
 // TestRealDATA shows that a server without CHUNKING gets the same octets, lines of dots and all.
 func TestRealDATA(t *testing.T) {
+	heavy(t)
 	for _, discard := range [][]string{nil, {"chunking"}, {"chunking", "pipelining"}, {"pipelining"}} {
 		t.Run("without "+strings.Join(discard, " "), func(t *testing.T) {
 			onReal(t, settings{discard: discard}, func(t *testing.T, srv realServer) {
@@ -268,6 +270,7 @@ func TestRealClientCertificate(t *testing.T) {
 // TestRealLargeAttachment streams 30 MB: what arrives has the same hash, and
 // the client never held it. Python needs most of the time, so DATA gets less.
 func TestRealLargeAttachment(t *testing.T) {
+	heavy(t)
 	for _, c := range []struct {
 		name    string
 		discard []string

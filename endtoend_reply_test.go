@@ -201,6 +201,7 @@ func policyServer(t *testing.T, decide func(recipient string) string) string {
 // TestRealTooManyRecipients sends to more recipients than the server takes in
 // one transaction: the rest goes at once in further ones.
 func TestRealTooManyRecipients(t *testing.T) {
+	heavy(t)
 	const limit, all = 100, 250
 	onReal(t, settings{
 		postfix: map[string]string{"smtpd_recipient_limit": fmt.Sprint(limit)},

@@ -72,6 +72,14 @@ func onReal(t *testing.T, s settings, test func(t *testing.T, srv realServer)) {
 	})
 }
 
+// heavy leaves a long test with a real server out of -short.
+func heavy(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("real server: takes long, left out by -short")
+	}
+}
+
 // connect makes a client for a relay URL and closes it at the end.
 func connect(t *testing.T, relayURL string, srv trusted, cfg postrider.Config) *postrider.Client {
 	t.Helper()

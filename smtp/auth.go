@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/postrider/postrider/smtp/sasl"
 )
@@ -120,6 +122,26 @@ func (c *Conn) authRefused(mech sasl.Mechanism, r Reply) error {
 	return e
 }
 
+// shortSecret is a length under which octets stand in a text by chance.
+const shortSecret = 4
+
+// forgetful blots our own secrets out of a final reply to AUTH: a server that
+// repeats them must not bring them into errors, logs and traces. The caller
+// holds in.mu.
+func (c *Conn) forgetful(r Reply) Reply {
+	lines := slices.Clone(r.Lines)
+	for _, s := range append(c.in.said, c.d.auth.Password) {
+		if len(s) < shortSecret {
+			continue
+		}
+		for i := range lines {
+			lines[i] = strings.ReplaceAll(lines[i], s, blotted)
+		}
+	}
+	r.Lines = lines
+	return r
+}
+
 // secretCommand is command with another line in the trace.
 func (c *Conn) secretCommand(line, shown string) (Reply, error) {
 	f := c.d.getFlight()
@@ -127,6 +149,11 @@ func (c *Conn) secretCommand(line, shown string) (Reply, error) {
 	// The buffer is used again by others.
 	defer func() { clear(f.buf[:cap(f.buf)]) }()
 	c.traceLine("C", shown)
+	if line != shown {
+		c.in.mu.Lock()
+		c.in.said = append(c.in.said, line[strings.LastIndexByte(line, ' ')+1:])
+		c.in.mu.Unlock()
+	}
 	err := f.put(expectAuth, line)
 	if err != nil {
 		return Reply{}, &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: fmt.Errorf("response of the mechanism: %w", err)}

@@ -60,6 +60,7 @@ type inbox struct {
 	wake     chan struct{} // of size 1
 	onClose  map[int]func()
 	closeSeq int
+	said     []string // secrets of the AUTH exchange in progress, as they were written
 }
 
 // expect notes what replies the next write will draw. It must be called before
@@ -198,6 +199,10 @@ func (c *Conn) deliver(p *parser, n int) (stop bool, fault error) {
 		}
 		e := in.owed[0]
 		in.owed = append(in.owed[:0], in.owed[1:]...)
+		if e == expectAuth && r.Code != 334 {
+			r = c.forgetful(r)
+			in.said = nil
+		}
 		c.traceReply(e, r)
 		if e != expectIgnored {
 			in.replies[keep] = r

@@ -52,6 +52,7 @@ func TestSecretsNeverShow(t *testing.T) {
 		"auth=535 5.7.8 wrong", "auth=454 4.7.0 later", "auth=drop", "auth=garbage", "auth=421 4.3.2 bye", "auth=504 5.5.4 what",
 		"mail=550 5.7.1 no", "mail=530 5.7.0 authenticate", "rcpt=550 5.1.1 no", "rcpt=451 4.7.1 later", "content=554 5.7.1 spam", "content=lost", "content=drop",
 		"mechanism PLAIN", "mechanism LOGIN", "mechanism CRAM-MD5", "mechanism SCRAM-SHA-1", "wrong PLAIN", "wrong LOGIN", "wrong CRAM-MD5", "wrong SCRAM-SHA-256",
+		"echo PLAIN", "echo LOGIN",
 	} {
 		t.Run(setting, func(t *testing.T) {
 			cfg := smtptest.Config{Users: map[string]string{"ann": password}, RequireAuth: true}
@@ -61,6 +62,17 @@ func TestSecretsNeverShow(t *testing.T) {
 				cfg.Mechanisms = []string{value}
 			case ok && kind == "wrong":
 				cfg.Mechanisms, cfg.Users = []string{value}, map[string]string{"ann": "other"}
+			case ok && kind == "echo":
+				// A relay that repeats in its refusal what it was given.
+				cfg.Mechanisms = []string{value}
+				moment, said := "AUTH", "\x00ann\x00"+password
+				if value == "LOGIN" {
+					moment, said = smtptest.CommandAuthResponse, password
+				}
+				cfg.Rules = []smtptest.Rule{{
+					Command: moment, Match: base64.StdEncoding.EncodeToString([]byte(said)),
+					Action: smtptest.Reply("535-5.7.8 no: "+base64.StdEncoding.EncodeToString([]byte(said)), "535 5.7.8 or "+password),
+				}}
 			case setting != "":
 				rule, err := inbox.ParseChaos(setting)
 				if err != nil {
@@ -85,6 +97,9 @@ func TestSecretsNeverShow(t *testing.T) {
 					_, stdout, stderr := inProcess(t.Context(), t, "", args...)
 					if stdout == "" || stderr == "" {
 						t.Errorf("case %d printed nothing: %q, %q", i, stdout, stderr)
+					}
+					if kind == "echo" && !strings.Contains(stdout, "no: ********") {
+						t.Errorf("case %d: the relay did not repeat what it heard: %s", i, stdout)
 					}
 					holdsNoSecret(t, args, stdout, stderr)
 				}

@@ -29,9 +29,7 @@ const secretSize = 32
 
 // keyEncoding is base32 of RFC 4648 §6 in lower case: a key can be marked with a double click, read over a
 // telephone and put into a URL or a shell without quoting.
-func keyEncoding() *base32.Encoding {
-	return base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-}
+var keyEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // KeyHash is the SHA-256 of a key's text, which is what a store keeps.
 type KeyHash [sha256.Size]byte
@@ -120,7 +118,7 @@ var errKeyText = errors.New("auth: not a whole API key")
 
 // encodeWithSum appends a checksum to b and encodes both.
 func encodeWithSum(b []byte) string {
-	return keyEncoding().EncodeToString(binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b)))
+	return keyEncoding.EncodeToString(binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b)))
 }
 
 // decodeWithSum refuses what encodeWithSum does not write, also another spelling of the same octets.
@@ -128,7 +126,7 @@ func decodeWithSum(s string) ([]byte, bool) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, false
 	}
-	b, err := keyEncoding().DecodeString(s)
+	b, err := keyEncoding.DecodeString(s)
 	if err != nil || len(b) < 4 {
 		return nil, false
 	}

@@ -126,11 +126,19 @@ func (w *walker) value(depth int) error {
 	case '[':
 		return w.array(depth + 1)
 	default: // a number, true, false, null
-		for w.at < len(w.data) && !bytes.ContainsRune([]byte(",]} \t\n\r"), rune(w.data[w.at])) {
+		for w.at < len(w.data) && !endsScalar(w.data[w.at]) {
 			w.at++
 		}
 	}
 	return nil
+}
+
+func endsScalar(c byte) bool {
+	switch c {
+	case ',', ']', '}', ' ', '\t', '\n', '\r':
+		return true
+	}
+	return false
 }
 
 func (w *walker) array(depth int) error {

@@ -21,7 +21,7 @@ type Conn struct {
 	nc      net.Conn // wire, or TLS over it
 	tls     *tls.Conn
 	in      inbox
-	done    chan struct{} // closed when the reader goroutine has ended
+	parser  parser // belongs to whoever reads
 	trace   func(TraceLine)
 	traceMu sync.Mutex
 
@@ -32,44 +32,55 @@ type Conn struct {
 	greeting Reply
 	ext      extensions
 	authMech string
-	manual   mailParams // of the last call of Mail
-	rset     bool       // a refused transaction is open: RSET before the next MAIL
-	messages int        // transactions begun
-	idleFrom time.Time  // when the last call ended
+	manual   mailParams    // of the last call of Mail
+	rset     bool          // a refused transaction is open: RSET before the next MAIL
+	messages int           // transactions begun
+	idleFrom time.Time     // when the last call ended
+	began    time.Time     // when the last call began
+	lastTook time.Duration // how long it took
 }
 
 func newConn(d *Dialer, nc net.Conn) *Conn {
-	w := &wire{Conn: nc}
+	w := &wire{Conn: nc, peek: newPeek(nc)}
 	c := &Conn{d: d, id: d.conns.Add(1), wire: w, nc: w, trace: d.cfg.Trace}
 	c.in.wake = make(chan struct{}, 1)
 	return c
 }
 
-// startReader begins reading from c.nc.
+// startReader begins reading from c.nc, which may be another connection than
+// before: TLS begins with nothing read.
 func (c *Conn) startReader() {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.parser = parser{}
+	c.startReaderLocked()
+}
+
+// startReaderLocked starts the reader goroutine. The caller holds in.mu.
+func (c *Conn) startReaderLocked() {
+	if c.in.dead {
+		return
+	}
 	done := make(chan struct{})
-	c.done = done
+	c.in.reader = done
 	go c.readLoop(c.nc, done)
 }
 
 // await waits for the reader goroutine, if there is one.
 func (c *Conn) await() {
-	if c.done != nil {
-		<-c.done
+	c.in.mu.Lock()
+	reader := c.in.reader
+	c.in.mu.Unlock()
+	if reader != nil {
+		<-reader
 	}
 }
 
 // listening says whether the session lives and its replies are read.
 func (c *Conn) listening() bool {
-	if c.done == nil || c.closed.Load() {
-		return false
-	}
-	select {
-	case <-c.done:
-		return false
-	default:
-		return true
-	}
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.reader != nil && !c.in.dead
 }
 
 var errBusy = errors.New("smtp: the connection is in use by another call")
@@ -84,6 +95,7 @@ func (c *Conn) enter(ctx context.Context) error {
 		c.busy.Store(false)
 		return err
 	}
+	c.began = time.Now()
 	if ctx.Done() != nil {
 		c.watch.Add(1)
 		c.stopCtx = context.AfterFunc(ctx, func() {
@@ -106,7 +118,9 @@ func (c *Conn) leave() {
 		c.watch.Wait()
 	}
 	c.stopCtx = nil
-	c.idleFrom = time.Now()
+	now := time.Now()
+	c.lastTook, c.idleFrom = now.Sub(c.began), now
+	c.watchSoon()
 	c.busy.Store(false)
 }
 

@@ -61,6 +61,13 @@ type inbox struct {
 	onClose  map[int]func()
 	closeSeq int
 	said     []string // secrets of the AUTH exchange in progress, as they were written
+
+	// See turns.go.
+	reader  chan struct{} // closed when the reader goroutine has ended; nil: there is none
+	own     bool          // the sender is reading
+	evicted bool          // the reader goroutine is to end when it is interrupted
+	relieve bool          // the sender wants a reader goroutine when it has read
+	watch   *time.Timer   // starts the reader goroutine
 }
 
 // expect notes what replies the next write will draw. It must be called before
@@ -76,6 +83,10 @@ func (c *Conn) waitReplies(n int) {
 	in := &c.in
 	in.mu.Lock()
 	for len(in.replies)-in.head < n && !in.dead {
+		if in.reader == nil {
+			c.readOwn(n)
+			continue
+		}
 		in.need = n
 		if len(in.owed) > 0 {
 			c.wire.readBy(time.Now().Add(c.limit(in.owed[0])))
@@ -131,30 +142,51 @@ func (c *Conn) received() int64 {
 	return c.in.octets
 }
 
-// readLoop is the reader goroutine. It ends when the connection dies, or after
-// a positive reply to STARTTLS, when what follows belongs to TLS.
-func (c *Conn) readLoop(r io.Reader, done chan<- struct{}) {
-	var p parser
+// readLoop is the reader goroutine. It ends when the connection dies, when the
+// sender takes its turn, or after a positive reply to STARTTLS, when what
+// follows belongs to TLS. done is in.reader.
+func (c *Conn) readLoop(r io.Reader, done chan struct{}) {
 	for {
-		n, err := r.Read(p.space())
+		n, err := r.Read(c.parser.space())
 		if n > 0 {
-			stop, fault := c.deliver(&p, n)
+			stop, fault := c.deliver(&c.parser, n)
 			if fault != nil {
 				c.die(fault)
 				break
 			}
 			if stop {
-				close(done)
-				return
+				break
 			}
+		}
+		if err != nil && c.yields(err) {
+			break
 		}
 		if err != nil {
 			c.die(c.readError(err))
 			break
 		}
 	}
+	// Nothing of the connection is touched any more, but whoever waits for its
+	// end is told, if it has died, be it in this moment.
+	c.in.mu.Lock()
+	c.in.reader = nil
+	dead := c.in.dead
+	c.signal() // who waits for it to read must read for himself
+	c.in.mu.Unlock()
 	close(done)
-	c.runOnClose()
+	if dead {
+		c.runOnClose()
+	}
+}
+
+// yields says whether err is the sender's wish to read for itself.
+func (c *Conn) yields(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.evicted && !c.in.dead
 }
 
 // readError says in our words why reading failed.
@@ -272,9 +304,16 @@ func (c *Conn) die(err error) {
 	}
 	in.dead, in.err = true, err
 	c.signal()
+	if in.watch != nil {
+		in.watch.Stop()
+	}
+	alone := in.reader == nil && len(in.onClose) > 0
 	in.mu.Unlock()
 	c.closed.Store(true)
 	_ = c.wire.Close()
+	if alone {
+		go c.runOnClose() // else the reader goroutine does when it ends
+	}
 	if c.trace != nil {
 		c.traceLine("*", "closed: "+err.Error())
 	}

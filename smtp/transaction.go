@@ -68,7 +68,9 @@ type transaction struct {
 // run does it. What happens is noted in out.
 func (t *transaction) run() {
 	c := t.c
-	t.idle = time.Since(c.idleFrom) > idleLimit
+	now := time.Now()
+	t.idle = now.Sub(c.idleFrom) > idleLimit
+	c.ownTurn(now)
 	t.reused = t.idle || c.messages > 0
 	t.octetsBefore = c.received()
 	if c.closed.Load() {

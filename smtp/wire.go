@@ -20,12 +20,15 @@ import (
 // records should leave in one system call.
 type wire struct {
 	net.Conn
+	peek *peek // nil: not possible here
 
 	mu      sync.Mutex
 	read    deadline
 	write   deadline
 	corked  bool
 	corkBuf []byte
+
+	interrupted bool // every Read returns at once
 
 	wmu sync.Mutex // one write at a time: TLS writes from its Read too
 }
@@ -81,6 +84,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 		w.mu.Lock()
 		t, ok := w.read.again(time.Now())
+		ok = ok && !w.interrupted
 		if ok {
 			_ = w.SetReadDeadline(t)
 		}
@@ -90,6 +94,26 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 	}
 }
+
+// interrupt makes a Read in progress return as at a deadline, until resume.
+func (w *wire) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interrupted = true
+	_ = w.SetReadDeadline(time.Unix(1, 0))
+}
+
+// resume undoes interrupt.
+func (w *wire) resume() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interrupted = false
+	w.read.armed = w.read.wanted
+	_ = w.SetReadDeadline(w.read.wanted)
+}
+
+// pending says whether a Read may return at once.
+func (w *wire) pending() bool { return w.peek != nil && w.peek.pending() }
 
 // Write writes until the deadline set by writeBy, or only gathers if corked.
 func (w *wire) Write(p []byte) (int, error) {

@@ -1,0 +1,13 @@
+//go:build !unix
+
+package smtp
+
+import "net"
+
+// peek would look at a socket without taking anything from it; not here, so that
+// the reader goroutine always reads.
+type peek struct{}
+
+func newPeek(net.Conn) *peek { return nil }
+
+func (p *peek) pending() bool { return false }

@@ -1,0 +1,147 @@
+package smtp
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// Who reads. A session must be read at all times: while content is written, for
+// the server may refuse it early, and while it rests, for the server may close
+// it. That is the reader goroutine's work. But between it and the sender a reply
+// changes hands, which costs more than all else that we do with a reply, so a
+// sender whose messages follow each other closely reads for itself.
+//
+// It does so if the last transaction was over within hot and was not longer ago
+// than that: it ends the reader goroutine and reads its replies until it waits
+// for none. Whenever nobody has begun to read within hot after that, the
+// goroutine starts again: a rest is watched from then on, and a write that
+// blocks is read beside.
+//
+// Before a transaction writes anything, the sender looks whether something has
+// come that nobody has read, such as the end of the connection. A reader
+// goroutine that has not run yet is not asked: on a busy machine it may be late.
+
+// hot is how closely messages must follow each other for the sender to read.
+const hot = 5 * time.Millisecond
+
+// ownTurn sees to what has come since the last call, and makes the sender the
+// one who reads, if it is worth it.
+func (c *Conn) ownTurn(now time.Time) {
+	if c.wire.peek == nil {
+		return
+	}
+	unread := c.wire.pending()
+	closely := c.messages > 0 && c.lastTook <= hot && now.Sub(c.idleFrom) <= hot
+	if !unread && !closely {
+		return
+	}
+	in := &c.in
+	in.mu.Lock()
+	reader := in.reader
+	if reader != nil {
+		in.evicted = true
+		in.mu.Unlock()
+		c.wire.interrupt()
+		<-reader
+		c.wire.resume()
+		in.mu.Lock()
+		in.evicted = false
+	}
+	in.mu.Unlock()
+	if unread {
+		c.glance()
+	}
+	if reader != nil {
+		c.watchSoon()
+	}
+}
+
+// watchSoon has the reader goroutine start in a while, unless there is one.
+func (c *Conn) watchSoon() {
+	in := &c.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.reader != nil || in.dead:
+	case in.watch == nil:
+		in.watch = time.AfterFunc(hot, c.watchNow)
+	default:
+		in.watch.Reset(hot)
+	}
+}
+
+// watchNow is the reader goroutine, if one is needed.
+func (c *Conn) watchNow() {
+	in := &c.in
+	in.mu.Lock()
+	if in.own {
+		// The sender is reading. If it is still in the middle of something when
+		// it has what it waits for, it needs a reader from then on.
+		in.relieve = true
+	}
+	if in.reader != nil || in.dead || in.own {
+		in.mu.Unlock()
+		return
+	}
+	done := make(chan struct{})
+	in.reader = done
+	in.mu.Unlock()
+	c.readLoop(c.nc, done)
+}
+
+// readOwn reads for the sender until n replies are in hand or the connection is
+// dead. The caller holds in.mu, and there is no reader goroutine.
+func (c *Conn) readOwn(n int) {
+	in := &c.in
+	in.own = true
+	for len(in.replies)-in.head < n && !in.dead {
+		if len(in.owed) > 0 {
+			c.wire.readBy(time.Now().Add(c.limit(in.owed[0])))
+		}
+		in.mu.Unlock()
+		c.readOnce()
+		in.mu.Lock()
+	}
+	in.own = false
+	if in.relieve && !in.dead {
+		in.relieve = false
+		c.startReaderLocked()
+	}
+}
+
+// readOnce reads what there is, waiting for something.
+func (c *Conn) readOnce() {
+	n, err := c.nc.Read(c.parser.space())
+	if n > 0 {
+		if _, fault := c.deliver(&c.parser, n); fault != nil {
+			c.die(fault)
+			return
+		}
+	}
+	if err != nil {
+		c.die(c.readError(err))
+	}
+}
+
+// glance reads what has come while nobody read: the end of the connection, the
+// server's farewell, or something of TLS that is no octet of ours. It waits for
+// nothing, but a deadline that is too short for a busy machine says nothing about
+// what there is, so it looks again.
+func (c *Conn) glance() {
+	for wait := time.Millisecond; wait < time.Second && !c.closed.Load() && c.wire.pending(); wait *= 2 {
+		c.wire.readBy(time.Now().Add(wait))
+		n, err := c.nc.Read(c.parser.space())
+		c.wire.readBy(time.Time{})
+		c.wire.resume() // a deadline that has passed would look like something pending
+		if n > 0 {
+			if _, fault := c.deliver(&c.parser, n); fault != nil {
+				c.die(fault)
+				return
+			}
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.die(c.readError(err))
+		}
+	}
+}

@@ -95,6 +95,7 @@ func testLibraries() []string {
 		"github.com/emersion/go-smtp",
 		"github.com/golang-jwt/jwt/v5",
 		"github.com/google/uuid",
+		"github.com/redis/go-redis/v9", // the client that ratelimit/redislimit is given
 		"github.com/rogpeppe/go-internal/testscript",
 		"github.com/xdg-go/scram",
 		"github.com/rs/cors", // in an example of auth: a browser front end

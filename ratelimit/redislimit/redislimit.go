@@ -24,6 +24,9 @@ const (
 	DefaultPrefix = "ratelimit:"
 )
 
+// errNoAnswer is why, when Redis was not even asked.
+var errNoAnswer = errors.New("no answer from Redis lately")
+
 // Config sets up a Limiter.
 type Config struct {
 	// Client is the connection to Redis, such as Open returns. Required. A client made
@@ -170,7 +173,7 @@ func (l *Limiter) Allow(ctx context.Context, key string, p ratelimit.Policy) (ra
 	}
 	epoch, ok := l.breaker.enter()
 	if !ok {
-		return l.withoutRedis(own, errors.New("Redis does not answer"))
+		return l.withoutRedis(own, errNoAnswer)
 	}
 	d, err := l.ask(ctx, key, p)
 	if gone := ended(ctx); err != nil && gone != nil {
@@ -280,7 +283,7 @@ func (l *Limiter) Refund(ctx context.Context, key string, p ratelimit.Policy, d 
 		return nil
 	}
 	if !l.breaker.up() {
-		return fmt.Errorf("%w: Redis does not answer", ratelimit.ErrUnavailable)
+		return fmt.Errorf("%w: %w", ratelimit.ErrUnavailable, errNoAnswer)
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()

@@ -30,6 +30,7 @@ const (
 	// StatusTempFailed: a transient failure, and the schedule is used up.
 	StatusTempFailed Status = "temp_failed"
 	// StatusInvalid: the message has faults and nothing was sent; see Result.Faults.
+	// That includes content that could not be read any more when it was to be sent.
 	StatusInvalid Status = "invalid"
 	// StatusUnknown: the content left and no reply came: the relay may hold the message (RFC 1047).
 	StatusUnknown Status = "unknown"

@@ -197,11 +197,20 @@ func stateOf(err error) State {
 		return StateSent
 	case smtp.MaybeAccepted(err):
 		return StateUnknown
-	case smtp.IsPermanent(err), smtp.IsRelayFault(err):
+	case smtp.IsPermanent(err), smtp.IsRelayFault(err), unreadable(err) != nil:
 		return StateFailed
 	default:
 		return StateDeferred
 	}
+}
+
+// unreadable is the fault of content that could not be read while it was sent,
+// such as a file that has gone or changed since: trying again would meet the same.
+func unreadable(err error) mail.Faults {
+	if f, ok := errors.AsType[mail.Fault](err); ok {
+		return mail.Faults{f}
+	}
+	return nil
 }
 
 // again keeps the recipients that a further attempt may ask for, and says whether there are any.
@@ -276,6 +285,9 @@ func (d *delivery) settle(remaining bool) (*Result, error) {
 		r.Status = StatusRejected
 	default:
 		r.Status = StatusFailed
+		if r.Faults = unreadable(first.Err); r.Faults != nil {
+			r.Status = StatusInvalid
+		}
 	}
 	r.IsRetryable = deferred > 0
 	decided := &r.Attempts[len(r.Attempts)-1].Reply

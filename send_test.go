@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +212,40 @@ func TestInvalidMessageIsNotSent(t *testing.T) {
 	}
 	if n := server.Stats().Sessions; n != 0 {
 		t.Errorf("%d connections were opened for an invalid message", n)
+	}
+}
+
+// A file that goes away while the message is sent is a fault of the message, not
+// of the relay: no half message arrives and nothing is tried again.
+func TestAttachmentThatVanishes(t *testing.T) {
+	server := start(t, smtptest.Config{})
+	client := dial(t, server, "", postrider.Config{})
+	path := filepath.Join(t.TempDir(), "receipt.pdf")
+	if err := os.WriteFile(path, make([]byte, 200_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := mail.FileAttachment(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := letter("ann@example.net")
+	m.Attachments = []mail.Attachment{file}
+	composed, err := m.Compose(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	result, err := client.SendComposed(t.Context(), composed)
+	if result.Status != postrider.StatusInvalid || len(result.Attempts) != 1 || result.IsRetryable {
+		t.Errorf("status %s after %d attempts: %v", result.Status, len(result.Attempts), err)
+	}
+	if len(result.Faults) != 1 || result.Faults[0].Field != "attachments[0].content" || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("faults %v, error %v", result.Faults, err)
+	}
+	if n := len(server.Transactions()); n != 0 {
+		t.Errorf("%d messages arrived", n)
 	}
 }
 

@@ -119,7 +119,7 @@ func load(l ratelimit.Limiter, p ratelimit.Policy) (stop func() (allowed int, er
 
 func TestRedisKilledAndRestartedUnderLoad(t *testing.T) {
 	t.Parallel()
-	o := newOutage(t, redislimit.Config{})
+	o := newOutage(t, redislimit.Config{Timeout: patient})
 	p := ratelimit.Policy{Name: "user", Limit: 50, Window: time.Hour}
 	stop := load(o, p)
 	for range 3 {
@@ -146,7 +146,7 @@ func TestRedisKilledAndRestartedUnderLoad(t *testing.T) {
 
 func TestRefuseWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
-	o := newOutage(t, redislimit.Config{Refuse: true})
+	o := newOutage(t, redislimit.Config{Refuse: true, Timeout: patient})
 	p := ratelimit.DefaultPolicy()
 	stop := load(o, p)
 	o.server.Kill()

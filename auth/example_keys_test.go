@@ -57,7 +57,7 @@ func Example_apiKeys() {
 		{http.MethodPost, "192.0.2.10:4711", text},
 		{http.MethodGet, "192.0.2.10:4711", text},
 		{http.MethodPost, "198.51.100.1:4711", text},
-		{http.MethodPost, "192.0.2.10:4711", text[:len(text)-1] + "a"},
+		{http.MethodPost, "192.0.2.10:4711", text[:len(text)-1]}, // not copied whole
 	} {
 		request := httptest.NewRequest(c.method, "/messages", nil)
 		request.RemoteAddr = c.from

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,9 @@ import (
 type Config struct {
 	// Tokens verifies JSON Web Tokens.
 	Tokens *Verifier
+	// OtherTokens are asked, in order, about tokens that Tokens does not know: an identity provider beside tokens of
+	// one's own, each with its own issuer, audience and claim names. They count only beside Tokens.
+	OtherTokens []*Verifier
 	// APIKeys verifies API keys, which begin with pr_.
 	APIKeys *APIKeys
 	// Operator is the hash of the operator key, which begins with pr_operator_. Zero: there is none.
@@ -70,6 +74,10 @@ func New(cfg Config) (*Middleware, error) {
 	if strings.ContainsAny(cfg.Realm, "\"\\") || strings.ContainsFunc(cfg.Realm, func(r rune) bool { return r < ' ' || r > '~' }) {
 		faults = append(faults, errors.New("auth: middleware: Realm may hold printable ASCII without quotes and backslashes"))
 	}
+	if len(cfg.OtherTokens) > 0 && (cfg.Tokens == nil || slices.Contains(cfg.OtherTokens, nil)) {
+		faults = append(faults, errors.New("auth: middleware: OtherTokens need Tokens before them, and none may be nil"))
+	}
+	cfg.OtherTokens = slices.Clone(cfg.OtherTokens)
 	if cfg.Refuse == nil {
 		cfg.Refuse = Problem
 	}
@@ -165,7 +173,23 @@ func (m *Middleware) verifyText(r *http.Request, text string) (Principal, *Error
 	case m.cfg.Tokens == nil:
 		return Principal{}, invalid(ReasonNotAccepted)
 	}
-	return m.cfg.Tokens.verify(r.Context(), text)
+	return m.verifyToken(r.Context(), text)
+}
+
+// verifyToken asks each verifier until one knows the token. Expired and revoked are said of tokens that are known,
+// so they are final. If none knows it and one could not tell, that is the answer: the token may be good.
+func (m *Middleware) verifyToken(ctx context.Context, text string) (Principal, *Error) {
+	p, refused := m.cfg.Tokens.verify(ctx, text)
+	for _, v := range m.cfg.OtherTokens {
+		if refused == nil || refused.Code == CodeExpiredToken || refused.Code == CodeRevoked {
+			break
+		}
+		next, err := v.verify(ctx, text)
+		if err == nil || err.Code != CodeInvalidToken || refused.Code == CodeInvalidToken {
+			p, refused = next, err
+		}
+	}
+	return p, refused
 }
 
 // state is what the middleware leaves in a request's context.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -269,4 +270,53 @@ func TestAuthenticate(t *testing.T) {
 	w = httptest.NewRecorder()
 	auth.Refuse(w, r, errors.New("secret detail"))
 	refusedAs(t, w, http.StatusServiceUnavailable, auth.CodeUnavailable, "secret detail")
+}
+
+// Own tokens and those of a provider side by side, each judged by its own keys, issuer and names.
+func TestSeveralVerifiers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		key := p256()
+		idpAway := &provider{away: true}
+		idpHere := &provider{text: jwks(t, map[string]any{"k": key.Public()})}
+		own := verifierOf(t, auth.VerifierConfig{Keys: allKeys(), Issuer: "own"})
+		sign := func(iss string, lifetime time.Duration) string {
+			i := issuerOf(t, auth.IssuerConfig{Key: testKeys()[auth.ES256], Issuer: iss, Lifetime: lifetime})
+			return issue(t, i, grantA())
+		}
+		stale := sign("own", time.Second)
+		<-time.After(time.Minute)
+		for _, c := range []struct {
+			name   string
+			idp    *provider
+			token  string
+			status int
+			code   auth.Code
+		}{
+			{"own", idpHere, sign("own", time.Hour), 200, ""},
+			{"own, provider away", idpAway, sign("own", time.Hour), 200, ""},
+			{"provider's", idpHere, idp(t, "k", key)(), 200, ""},
+			{"provider's, away", idpAway, idp(t, "k", key)(), 503, auth.CodeUnavailable},
+			{"own key, provider's issuer", idpHere, sign("https://idp.example", time.Hour), 401, auth.CodeInvalidToken},
+			{"expired", idpHere, stale, 401, auth.CodeExpiredToken},
+			{"expired, provider away", idpAway, stale, 401, auth.CodeExpiredToken},
+			{"rubbish", idpHere, "x.y.z", 401, auth.CodeInvalidToken},
+			{"foreign", idpHere, idp(t, "k", p256())(), 401, auth.CodeInvalidToken},
+		} {
+			guard := guardOf(t, auth.Config{Tokens: own, OtherTokens: []*auth.Verifier{verifierOf(t, jwksConfig(c.idp))}})
+			w := ask(guard.Handler(who), "Bearer "+c.token)
+			if c.status == http.StatusOK {
+				if w.Code != c.status {
+					t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+				}
+				continue
+			}
+			refusedAs(t, w, c.status, c.code)
+		}
+		for _, cfg := range []auth.Config{{OtherTokens: []*auth.Verifier{own}}, {Tokens: own, OtherTokens: []*auth.Verifier{nil}}} {
+			if _, err := auth.New(cfg); err == nil {
+				t.Error("no error")
+			}
+		}
+	})
 }

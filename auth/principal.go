@@ -3,7 +3,6 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -108,8 +107,8 @@ func ParseID(s string) (uuid.UUID, error) {
 	if len(s) != 36 {
 		return uuid.Nil, errNotUUID
 	}
-	id, err := uuid.Parse(s)
-	if err != nil || id == uuid.Nil || !strings.EqualFold(id.String(), s) {
+	id, err := uuid.Parse(s) // of 36 characters it takes that form only
+	if err != nil || id == uuid.Nil {
 		return uuid.Nil, errNotUUID
 	}
 	return id, nil

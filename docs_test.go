@@ -23,14 +23,24 @@ func packages() map[string]string {
 		"postrider": ours, "mail": ours + "/mail", "dkim": ours + "/mail/dkim", "smtp": ours + "/smtp",
 		"sasl": ours + "/smtp/sasl", "smtptest": ours + "/smtp/smtptest", "smtppool": ours + "/smtppool", "retry": ours + "/retry",
 		"context": "context", "errors": "errors", "fmt": "fmt", "io": "io", "log": "log", "os": "os", "strings": "strings",
-		"testing": "testing", "time": "time", "tls": "crypto/tls", "x509": "crypto/x509",
+		"auth": ours + "/auth", "ratelimit": ours + "/ratelimit", "redislimit": ours + "/ratelimit/redislimit",
+		"http": "net/http", "netip": "net/netip", "uuid": "github.com/google/uuid", "testing": "testing", "time": "time", "tls": "crypto/tls", "x509": "crypto/x509",
 	}
 }
 
-// given are the variables that a piece of code in the documents may use
-// without declaring them.
-const given = "ctx context.Context, t testing.TB, client *postrider.Client, m *mail.Message, relayURL string, pemBytes []byte, " +
-	"newToken func(context.Context, bool) (string, error)"
+// given are the variables that a piece of code in a document may use without
+// declaring them; under "" those of documents that are not named.
+func given(document string) string {
+	return map[string]string{
+		"": "ctx context.Context, t testing.TB, client *postrider.Client, m *mail.Message, relayURL string, pemBytes []byte, " +
+			"newToken func(context.Context, bool) (string, error)",
+		"docs/auth.md": "ctx context.Context, secret []byte, mux *http.ServeMux, addr string, key auth.Key, tenant, user uuid.UUID, jti, text string, " +
+			"expiry time.Time, table auth.RevocationSource, rows auth.KeyStore, lastUsed func(context.Context, auth.APIKeyRecord, netip.Addr, time.Time), " +
+			"saveNewHash func(context.Context, string) error, store func(id, tenant uuid.UUID, hash auth.KeyHash), answer func(string), " +
+			"w http.ResponseWriter, r *http.Request, row struct{ Tenant, User uuid.UUID }, notFound http.HandlerFunc",
+		"docs/ratelimit.md": "whoAsks ratelimit.KeyFunc, addr string, mux *http.ServeMux, setMetric func(bool, error)",
+	}[document]
+}
 
 // document is a Markdown file of the repository.
 type document struct{ name, text string }
@@ -124,14 +134,18 @@ func program(t *testing.T, b block, n int) string {
 	t.Helper()
 	head := "package code\n"
 	// A block of its own lets the code declare anew what is given.
-	body := fmt.Sprintf("func block%d(%s) {{\n//line %s:%d\n%s", n, given, b.document, b.line, b.code)
+	variables := given(b.document)
+	if variables == "" {
+		variables = given("")
+	}
+	body := fmt.Sprintf("func block%d(%s) {{\n//line %s:%d\n%s", n, variables, b.document, b.line, b.code)
 	file, err := parser.ParseFile(token.NewFileSet(), "", head+body+"}}\n", parser.SkipObjectResolution)
 	if err != nil {
 		t.Errorf("%s:%d: %v", b.document, b.line, err)
 		return head
 	}
 	used := map[string]bool{}
-	ast.Inspect(file, func(n ast.Node) bool {
+	ast.Inspect(file, func(n ast.Node) bool { // the variables' types too
 		if s, ok := n.(*ast.SelectorExpr); ok {
 			if x, ok := s.X.(*ast.Ident); ok && packages()[x.Name] != "" {
 				used[x.Name] = true

@@ -42,8 +42,10 @@ func (e *qpEncoder) append(out, p []byte) []byte {
 		e.cr = false
 		column := len(out) - e.line
 		if len(p) >= wordOctets && e.ordinary(out, c) {
+			before := len(out)
 			var k int
-			if out, k = e.bulk(out, p); k > 0 {
+			out, k = e.bulk(out, p)
+			if k > 0 || len(out) > before { // it may only have broken the line
 				p = p[k:]
 				continue
 			}

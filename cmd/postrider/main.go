@@ -17,7 +17,7 @@ import (
 
 // program is the outside world as commands see it, so that tests can give them another.
 type program struct {
-	ctx            context.Context // ends with the first SIGINT or SIGTERM
+	ctx            context.Context // ends with the first SIGINT, SIGTERM or SIGHUP
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -26,11 +26,19 @@ func main() { os.Exit(realMain()) }
 
 // realMain runs the command line in the real world and gives the exit status.
 func realMain() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup asks to go on without a terminal
+		ending = append(ending, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ending...)
 	defer stop()
 	// The first signal asks to end in order. After it signals do again what they
-	// always do, so that a second one ends the program at once.
-	context.AfterFunc(ctx, stop)
+	// always do, so that a second one ends the program at once. Not so SIGHUP: of a
+	// terminal that goes away both the kernel and the shell may tell.
+	context.AfterFunc(ctx, func() {
+		signal.Ignore(syscall.SIGHUP)
+		stop()
+	})
 	// A reader of our output who goes away must not end us between sending a message
 	// and noting that it was sent: writing fails instead, and that is handled.
 	signal.Ignore(syscall.SIGPIPE)

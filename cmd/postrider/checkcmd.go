@@ -40,7 +40,7 @@ func (c *checkCommand) Run(p *program) error {
 		if err := printJSON(p.stdout, report); err != nil {
 			return err
 		}
-	} else if err := printReport(p.stdout, report); err != nil {
+	} else if err := printReport(p.stdout, report, advice(checkErr)); err != nil {
 		return err
 	}
 	if checkErr != nil {
@@ -56,7 +56,7 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-func printReport(out io.Writer, r *postrider.CheckReport) error {
+func printReport(out io.Writer, r *postrider.CheckReport, said string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, a ...any) {
 		fmt.Fprintf(w, "%s\t%s\n", name, oneLine(fmt.Sprintf(format, a...)))
@@ -95,6 +95,9 @@ func printReport(out io.Writer, r *postrider.CheckReport) error {
 		row("result", "ok")
 	} else {
 		row("result", "failed: %s", r.Error)
+		if said != "" {
+			row("", "%s", said)
+		}
 	}
 	return w.Flush()
 }

@@ -73,7 +73,7 @@ func (c *inboxCommand) Run(p *program) error {
 	arrived := make(chan inbox.Message, 64)
 	store, err := inbox.NewStore(c.Keep, func(m inbox.Message) { arrived <- m })
 	if err != nil {
-		return err
+		return fmt.Errorf("there is no place to keep mail: %w; TMPDIR names another folder", err)
 	}
 	cfg.Content = store.Receive
 	server, err := smtptest.Start(cfg)
@@ -162,7 +162,7 @@ func (c *inboxCommand) servePages(store *inbox.Store) (*pageServer, error) {
 	}
 	if err != nil {
 		close(s.done)
-		return s, fmt.Errorf("--http: %w", err)
+		return s, fmt.Errorf("--http: %w; name another address, port 0 picks a free one", err)
 	}
 	s.server = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	go func() {

@@ -50,6 +50,11 @@ func printResult(out io.Writer, r *postrider.Result) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if said := adviceFor(r); said != "" {
+		if _, err := fmt.Fprintln(out, said); err != nil {
+			return err
+		}
+	}
 	switch {
 	case r.Status == postrider.StatusUnknown:
 		_, err := fmt.Fprintln(out, "The content left and no reply came: the relay may hold the message. Sending it again may make a second copy.")

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/postrider/postrider"
@@ -50,7 +52,17 @@ func (f *relayFlags) relay() (postrider.Relay, error) {
 			return r, usagef("--password-file: the first line of %s is empty", f.PasswordFile)
 		}
 	}
+	if r.Username != "" && r.Password == "" {
+		return r, usagef("--relay: it names a user and no password: write %s://user:password@%s, or give --password-file FILE", scheme(r), net.JoinHostPort(r.Host, strconv.Itoa(r.Port)))
+	}
 	return r, nil
+}
+
+func scheme(r postrider.Relay) string {
+	if r.TLSMode == smtp.TLSImplicit {
+		return "smtps"
+	}
+	return "smtp"
 }
 
 // config gives the client settings that the flags describe.

@@ -48,6 +48,9 @@ func (c *sendCommand) Run(p *program) error {
 	if c.Timeout < 0 {
 		return usagef("--timeout: %s is negative; write for example 90s", c.Timeout)
 	}
+	if c.Charset != "" && c.Raw == "" && c.TextFile == "" && c.HTMLFile == "" {
+		return usagef("--charset goes with --text-file and --html-file; all else on the command line is UTF-8")
+	}
 	if c.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.Timeout)

@@ -94,7 +94,7 @@ func (s *messageSource) open(flag, path, charset string) (mail.Opener, error) {
 func (s *messageSource) takeStdin() error {
 	f, err := os.CreateTemp("", "postrider-*")
 	if err != nil {
-		return &exitError{exitSoftware, fmt.Errorf("standard input cannot be kept: %w", err)}
+		return &exitError{exitSoftware, fmt.Errorf("standard input cannot be kept: %w; TMPDIR names another folder", err)}
 	}
 	s.spool = f
 	copied := make(chan error, 1)
@@ -104,6 +104,9 @@ func (s *messageSource) takeStdin() error {
 	}()
 	select {
 	case err := <-copied:
+		if e, ok := errors.AsType[*fs.PathError](err); ok && e.Op == "write" {
+			return &exitError{exitSoftware, fmt.Errorf("standard input cannot be kept: %w; TMPDIR names another folder", err)}
+		}
 		if err != nil {
 			return &exitError{exitSoftware, fmt.Errorf("standard input: %w", err)}
 		}

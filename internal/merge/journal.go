@@ -93,8 +93,10 @@ func openJournal(path string, rows int, resume, resendUnknown bool) (*journal, *
 // begin may be broken off after any line and then be run again: until the rename the
 // notes of the earlier run stand, and an answer written twice is one answer.
 func (j *journal) begin(rows int, resendUnknown bool) (*past, error) {
-	if err := lock(j.results); err != nil {
+	if err := lock(j.results); errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("%s is in use by another run", j.path)
+	} else if err != nil {
+		return nil, &StorageError{fmt.Errorf("%s cannot be locked: %w", j.path, err)}
 	}
 	if err := ours(j.results); err != nil {
 		return nil, fmt.Errorf("%s: %w", j.path, err)
@@ -163,7 +165,12 @@ func (j *journal) newSending() (err error) {
 		return err
 	}
 	name := j.path + sendingSuffix
-	j.sending, err = os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	// One that a run left is removed, not opened: it may be a link that somebody else
+	// made in a folder of many, to have another file overwritten.
+	if err := os.Remove(name + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	j.sending, err = os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -178,6 +185,8 @@ func (j *journal) newSending() (err error) {
 	}
 	return syncFolder(filepath.Dir(j.path))
 }
+
+var errLocked = errors.New("another run holds the lock")
 
 var errNotOurs = errors.New("it is not a results file of this program")
 

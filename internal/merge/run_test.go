@@ -339,3 +339,20 @@ func TestEachStops(t *testing.T) {
 		t.Errorf("got %+v, %v", sum, err)
 	}
 }
+
+// TestLinkInTheWay has somebody else's link where the notes are to be written.
+func TestLinkInTheWay(t *testing.T) {
+	rows := write(t, "rows.csv", people(3))
+	other := write(t, "other", "precious")
+	path := filepath.Join(t.TempDir(), "results.csv")
+	if err := os.Symlink(other, path+".sending.new"); err != nil {
+		t.Skip(err)
+	}
+	var s sender
+	if _, err := run(t, config(rows, path, &s)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(other); err != nil || string(b) != "precious" {
+		t.Errorf("the other file holds %q, %v", b, err)
+	}
+}

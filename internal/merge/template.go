@@ -32,7 +32,7 @@ func parse(s string, header []string) (template, error) {
 		}
 		at := slices.Index(header, strings.TrimSpace(name))
 		if at < 0 {
-			return t, fmt.Errorf("there is no column %q; the columns are %s", clip(strings.TrimSpace(name)), strings.Join(header, ", "))
+			return t, fmt.Errorf("there is no column %q; the columns are %s", clip(strings.TrimSpace(name)), columnNames(header))
 		}
 		t.literal = append(t.literal, before)
 		t.columns = append(t.columns, at)
@@ -210,6 +210,20 @@ func fillAll(templates []addressTemplate, row []string) []mail.Address {
 		}
 	}
 	return all
+}
+
+// columnNames lists the columns for an error, which stays one line of a readable length
+// even where the file is no table at all.
+func columnNames(header []string) string {
+	const most = 20
+	names := make([]string, 0, most+1)
+	for _, c := range header[:min(len(header), most)] {
+		names = append(names, clip(c))
+	}
+	if more := len(header) - most; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 func clip(s string) string {

@@ -1,6 +1,7 @@
 package merge_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -114,6 +115,17 @@ func TestLetterFaults(t *testing.T) {
 	} {
 		if _, err := merge.NewLetter(mail.Message{}, f, columns()); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v; want %s…", err, want)
+		}
+	}
+}
+
+// TestManyColumns names a wrong column among many, or in what is no table: still one line to read.
+func TestManyColumns(t *testing.T) {
+	many := append(strings.Split(strings.Repeat("c ", 500), " "), strings.Repeat("long", 1<<20))
+	for _, header := range [][]string{many, many[len(many)-1:]} {
+		_, err := merge.NewLetter(mail.Message{}, merge.Fields{Subject: "{{nam}}"}, header)
+		if err == nil || len(err.Error()) > 1000 {
+			t.Errorf("an error of %d octets: %.200v", len(fmt.Sprint(err)), err)
 		}
 	}
 }

@@ -162,6 +162,9 @@ func (c *Conn) Quit(ctx context.Context) error {
 	defer c.d.putFlight(f)
 	_ = f.line(c, expectQuit, "QUIT")
 	c.expect(f.owed...)
+	c.in.mu.Lock()
+	c.in.quitting = true
+	c.in.mu.Unlock()
 	if _, err := c.write(f.buf, c.d.timeouts.Quit); err != nil {
 		return lossError(PhaseDone, "QUIT", err)
 	}

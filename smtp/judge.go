@@ -1,5 +1,10 @@
 package smtp
 
+import (
+	"errors"
+	"syscall"
+)
+
 // This file reads the replies to a transaction and decides what each means
 // for the recipients. Functions that give a bool say whether the transaction
 // can go on; if not, every recipient has its error.
@@ -251,8 +256,9 @@ func (t *transaction) lost(phase Phase, command string, err error) {
 	silent := t.c.received() == t.octetsBefore
 	switch {
 	case e.Code == 421:
-		e.stale = t.reused && silent
-	case t.whole && t.idle && silent && isLoss(err):
+		// It came before MAIL was written, or it would be the reply to that.
+		e.stale = t.reused && phase == PhaseMail
+	case t.whole && t.idle && silent && isLoss(err) && t.closedByServer(err):
 		// The server closed before the flight reached it.
 		e.stale = true
 	case w.lastGone:
@@ -262,6 +268,18 @@ func (t *transaction) lost(phase Phase, command string, err error) {
 		e.stale = t.reused && !w.begun && isLoss(err)
 	}
 	t.fail(Reply{}, e)
+}
+
+// closedByServer says whether the end of a connection that gave no reply is the
+// server's own doing. If the network went silent instead, the server may have
+// all that was written. So it may if some of its answer came: half a record of
+// TLS shows nothing of a reply in it, whereas the end of the stream comes after
+// whole records only, so that what came was TLS's farewell and the like.
+func (t *transaction) closedByServer(err error) bool {
+	if isTimeout(err) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) {
+		return false
+	}
+	return t.c.wire.octets.Load() == t.wireBefore || errors.Is(err, errServerClosed) && !errors.Is(err, errTorn)
 }
 
 // fail gives every recipient that has no error yet this one.

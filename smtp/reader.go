@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -41,6 +42,7 @@ var (
 	errInjected     = errors.New("the server sent plaintext after its reply to STARTTLS, which an attacker may have added (RFC 3207 §6)")
 	errEarlyReply   = errors.New("the server replied before it had the content")
 	errServerClosed = errors.New("the server closed the connection")
+	errTorn         = fmt.Errorf("%w in the middle of a record of TLS", errServerClosed)
 )
 
 // inbox is where the reader goroutine puts replies and the sender waits for
@@ -55,6 +57,7 @@ type inbox struct {
 	octets   int64 // read since the connection began
 	open     bool  // DATA content is being written: a reply now is early
 	hurry    bool  // the connection is broken: wait for last words only
+	quitting bool  // QUIT was said: what else is owed does not count any more
 	err      error // why the connection is dead
 	dead     bool
 	wake     chan struct{} // of size 1
@@ -106,8 +109,11 @@ const lastWords = time.Second
 
 // limit says how long to wait for a reply. The caller holds in.mu.
 func (c *Conn) limit(e expectation) time.Duration {
-	if c.in.hurry {
+	switch {
+	case c.in.hurry:
 		return lastWords
+	case c.in.quitting:
+		return c.d.timeouts.Quit
 	}
 	return c.d.patience[e]
 }
@@ -192,8 +198,10 @@ func (c *Conn) yields(err error) bool {
 // readError says in our words why reading failed.
 func (c *Conn) readError(err error) error {
 	switch {
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF):
 		return errServerClosed
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errTorn
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &timeoutError{"no reply in time"}
 	}

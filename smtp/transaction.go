@@ -57,6 +57,7 @@ type transaction struct {
 
 	idle, reused bool  // the connection rested; it was used before or rested
 	octetsBefore int64 // received before this transaction
+	wireBefore   int64 // likewise, under TLS
 	rset         bool  // the flight begins with RSET
 	whole        bool  // the content left in the flight of the envelope
 	mailRefused  bool
@@ -72,7 +73,7 @@ func (t *transaction) run() {
 	t.idle = now.Sub(c.idleFrom) > idleLimit
 	c.ownTurn(now)
 	t.reused = t.idle || c.messages > 0
-	t.octetsBefore = c.received()
+	t.octetsBefore, t.wireBefore = c.received(), c.wire.octets.Load()
 	if c.closed.Load() {
 		e := lossError(PhaseMail, "MAIL", c.deathCause())
 		e.stale = true // nothing was written
@@ -339,6 +340,9 @@ func (t *transaction) render(w *contentWriter) bool {
 	case errors.Is(err, errCutOff):
 		t.out.Octets += w.octets
 		r, err := t.c.next()
+		for err == nil && w.framing == frameBlock && r.IsPositive() {
+			r, err = t.c.next() // to blocks that were taken; one may have been refused after them
+		}
 		t.cutOff(w, r, err)
 	default:
 		// No final dot, no LAST, no surplus octet: the server must not take

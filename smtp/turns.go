@@ -38,6 +38,7 @@ func (c *Conn) ownTurn(now time.Time) {
 	}
 	in := &c.in
 	in.mu.Lock()
+	in.own = true // from here on no other reader starts
 	reader := in.reader
 	if reader != nil {
 		in.evicted = true
@@ -49,12 +50,48 @@ func (c *Conn) ownTurn(now time.Time) {
 		in.evicted = false
 	}
 	in.mu.Unlock()
+	c.sip()
 	if unread {
 		c.glance()
 	}
-	if reader != nil {
+	in.mu.Lock()
+	in.own = false
+	late := in.relieve
+	in.relieve = false
+	in.mu.Unlock()
+	if reader != nil || late {
 		c.watchSoon()
 	}
+}
+
+// sip takes what TLS has read from the socket and not handed out: a record that
+// came together with the last reply. The socket does not show that any more. It
+// reads nothing from the socket and waits for nothing.
+func (c *Conn) sip() {
+	for c.tls != nil && !c.closed.Load() {
+		c.wire.dry(true)
+		n, err := c.nc.Read(c.parser.space())
+		c.wire.dry(false)
+		if !c.took(n, err) || n == 0 {
+			return
+		}
+	}
+}
+
+// took hands on what a Read gave that may have come to its deadline. False: the
+// session is over.
+func (c *Conn) took(n int, err error) bool {
+	if n > 0 {
+		if _, fault := c.deliver(&c.parser, n); fault != nil {
+			c.die(fault)
+			return false
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.die(c.readError(err))
+		return false
+	}
+	return true
 }
 
 // watchSoon has the reader goroutine start in a while, unless there is one.
@@ -95,8 +132,11 @@ func (c *Conn) watchNow() {
 func (c *Conn) readOwn(n int) {
 	in := &c.in
 	in.own = true
+	waitsFor := -1
 	for len(in.replies)-in.head < n && !in.dead {
-		if len(in.owed) > 0 {
+		// Each reply has its time, however many octets at a time it comes.
+		if owed := len(in.owed); owed > 0 && owed != waitsFor {
+			waitsFor = owed
 			c.wire.readBy(time.Now().Add(c.limit(in.owed[0])))
 		}
 		in.mu.Unlock()
@@ -134,14 +174,8 @@ func (c *Conn) glance() {
 		n, err := c.nc.Read(c.parser.space())
 		c.wire.readBy(time.Time{})
 		c.wire.resume() // a deadline that has passed would look like something pending
-		if n > 0 {
-			if _, fault := c.deliver(&c.parser, n); fault != nil {
-				c.die(fault)
-				return
-			}
-		}
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			c.die(c.readError(err))
+		if !c.took(n, err) {
+			return
 		}
 	}
 }

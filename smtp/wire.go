@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +30,8 @@ type wire struct {
 	corkBuf []byte
 
 	interrupted bool // every Read returns at once
+
+	octets atomic.Int64 // read
 
 	wmu sync.Mutex // one write at a time: TLS writes from its Read too
 }
@@ -77,8 +80,12 @@ func (w *wire) writeBy(t time.Time) {
 
 // Read reads until the deadline set by readBy.
 func (w *wire) Read(p []byte) (int, error) {
+	if w.isDry() {
+		return 0, os.ErrDeadlineExceeded
+	}
 	for {
 		n, err := w.Conn.Read(p)
+		w.octets.Add(int64(n))
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -93,6 +100,20 @@ func (w *wire) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// dry has each Read return at once, without a look at the socket, as at a
+// deadline; or no longer.
+func (w *wire) dry(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interrupted = on
+}
+
+func (w *wire) isDry() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.interrupted
 }
 
 // interrupt makes a Read in progress return as at a deadline, until resume.

@@ -37,7 +37,7 @@ func (h *headerWriter) begin(name string) {
 // not be, because validation missed something, then the field is remembered
 // and composition fails: no octet reaches a line that could begin another.
 func (h *headerWriter) raw(s string) {
-	if _, control := census(octets(s)); control > 0 {
+	if countControl(octets(s)) > 0 {
 		h.unfit = h.name
 		return
 	}

@@ -61,7 +61,7 @@ func (c *composer) planText(p *part, field, s string, open Opener, limit int64) 
 		return nil
 	}
 	p.source = source{field: field, open: open}
-	var facts textFacts
+	facts := textFacts{highDecides: !c.options.EightBit}
 	var check utf8Check
 	n, err := p.source.examine(limit, func(piece []byte) {
 		facts.add(piece)
@@ -82,7 +82,7 @@ func (c *composer) planText(p *part, field, s string, open Opener, limit int64) 
 
 // planMemory decides on a text that is in memory.
 func (c *composer) planMemory(p *part) {
-	var facts textFacts
+	facts := textFacts{highDecides: !c.options.EightBit}
 	facts.add(p.data)
 	c.decide(p, &facts)
 	if len(p.data) > smallMessage {

@@ -126,6 +126,10 @@ func (e *base64Text) finish(out []byte) []byte { return e.lines.finish(out) }
 // textFacts is what must be known of a text to choose its encoding. The zero
 // value is ready; add may be called for each piece of the text.
 type textFacts struct {
+	// highDecides says that octets over 127 settle the encoding, so that in
+	// text which has them control characters need not be looked for.
+	highDecides bool
+
 	octets  int64 // as given
 	high    int64 // octets over 127
 	equals  int64 // "=" signs, for the size in quoted-printable
@@ -162,12 +166,14 @@ func (f *textFacts) addClean(p []byte) bool {
 	if f.cr {
 		return false
 	}
-	high, control := census(p)
-	tabs, returns := bytes.Count(p, []byte("\t")), bytes.Count(p, []byte("\r"))
-	if control != tabs+returns+bytes.Count(p, []byte("\n")) {
-		return false
-	}
+	high := countHigh(p)
 	f.high += int64(high)
+	returns := bytes.Count(p, []byte("\r"))
+	if high == 0 || !f.highDecides {
+		if countControl(p) != bytes.Count(p, []byte("\t"))+returns+bytes.Count(p, []byte("\n")) {
+			return false
+		}
+	}
 	pairs := 0
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
@@ -229,9 +235,8 @@ func (f *textFacts) addLine(p []byte) {
 		return
 	}
 	f.noteLine(p)
-	high, control := census(p)
-	f.high += int64(high)
-	if control > 0 {
+	f.high += int64(countHigh(p))
+	if countControl(p) > 0 {
 		for _, c := range p {
 			f.control = f.control || c < ' ' && c != '\t' || c == 0x7f
 			if c == 0 && f.nulAt == 0 {
@@ -255,8 +260,26 @@ func (f *textFacts) noteLine(p []byte) {
 	f.ended = false
 }
 
-// census counts the octets over 127 and the control characters in p.
-func census(p []byte) (high, control int) {
+// countHigh counts the octets over 127 in p.
+func countHigh(p []byte) int {
+	n := 0
+	for ; len(p) >= 4*wordOctets; p = p[4*wordOctets:] {
+		// One bit of each octet is asked for, so four words fit into one.
+		x := binary.LittleEndian.Uint64(p) >> 3 & (highBits >> 3)
+		x |= binary.LittleEndian.Uint64(p[wordOctets:]) >> 2 & (highBits >> 2)
+		x |= binary.LittleEndian.Uint64(p[2*wordOctets:]) >> 1 & (highBits >> 1)
+		x |= binary.LittleEndian.Uint64(p[3*wordOctets:]) & highBits
+		n += bits.OnesCount64(x)
+	}
+	for _, c := range p {
+		n += int(c >> 7)
+	}
+	return n
+}
+
+// countControl counts the control characters in p.
+func countControl(p []byte) int {
+	n := 0
 	for ; len(p) >= wordOctets; p = p[wordOctets:] {
 		x := binary.LittleEndian.Uint64(p)
 		low := x &^ highBits
@@ -264,16 +287,14 @@ func census(p []byte) (high, control int) {
 		// high bit of printable is set from 0x20 on, that of other but for DEL.
 		printable := low + (0x80-' ')*lowBits
 		other := (low ^ 0x7f*lowBits) + 0x7f*lowBits
-		high += bits.OnesCount64(x & highBits)
-		control += bits.OnesCount64(^(printable & other) &^ x & highBits)
+		n += bits.OnesCount64(^(printable & other) &^ x & highBits)
 	}
 	for _, c := range p {
-		high += int(c >> 7)
 		if c < ' ' || c == 0x7f {
-			control++
+			n++
 		}
 	}
-	return high, control
+	return n
 }
 
 // asIs reports whether the text may be sent without an encoding that hides its

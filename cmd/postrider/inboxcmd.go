@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -75,7 +76,14 @@ func (c *inboxCommand) Run(p *program) error {
 	if err != nil {
 		return fmt.Errorf("there is no place to keep mail: %w; TMPDIR names another folder", err)
 	}
-	cfg.Content = store.Receive
+	cfg.Content = func(session *smtptest.Session, e smtptest.Envelope) (io.WriteCloser, error) {
+		w, err := store.Receive(session, e)
+		if err != nil {
+			complain(p, cannotKeep(err))
+			return nil, err
+		}
+		return &audibleWriter{w, p}, nil
+	}
 	server, err := smtptest.Start(cfg)
 	if err != nil {
 		if op, ok := errors.AsType[*net.OpError](err); ok {
@@ -204,4 +212,38 @@ func printArrival(p *program, store *inbox.Store, m inbox.Message) {
 		}
 		fmt.Fprintln(p.stdout)
 	}
+}
+
+// audibleWriter tells the person at the terminal what the client is only told as 451.
+type audibleWriter struct {
+	io.WriteCloser
+	p *program
+}
+
+func (w *audibleWriter) Write(b []byte) (int, error) {
+	n, err := w.WriteCloser.Write(b)
+	if err != nil {
+		complain(w.p, cannotKeep(err))
+	}
+	return n, err
+}
+
+func (w *audibleWriter) Close() error {
+	err := w.WriteCloser.Close()
+	if err != nil {
+		complain(w.p, cannotKeep(err))
+	}
+	return err
+}
+
+// CloseWithError forgets the message: its content stayed incomplete.
+func (w *audibleWriter) CloseWithError(err error) error {
+	if c, ok := w.WriteCloser.(interface{ CloseWithError(error) error }); ok {
+		return c.CloseWithError(err)
+	}
+	return w.WriteCloser.Close()
+}
+
+func cannotKeep(err error) error {
+	return fmt.Errorf("a message could not be kept and was refused with 451: %w; make room, or set TMPDIR to a folder that has some", err)
 }

@@ -225,6 +225,12 @@ func TestDiskFull(t *testing.T) {
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("error of several lines: %v", err)
 			}
+			// What is known and could not be written is said: each success is in the file or in the error.
+			told := strings.Count(err.Error(), " success")
+			written := strings.Count(snapshotResults(t, path), ",success,")
+			if n := sum.Count["success"]; name == "results" && told+written != n {
+				t.Errorf("%d rows were sent, %d are in the file and %d in the error: %v", n, written, told, err)
+			}
 			if n := sum.Count["success"]; n == 1000 {
 				t.Error("all rows were sent")
 			}
@@ -235,6 +241,15 @@ func TestDiskFull(t *testing.T) {
 			checkResume(t, d, rows, 1000)
 		})
 	}
+}
+
+func snapshotResults(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // TestConstantMemory sends 100 000 rows and compares what is held after the first tenth and at the end.

@@ -52,12 +52,14 @@ type journal struct {
 	done             chan struct{}
 	failed           chan struct{} // closed at the first error
 	err              error         // set before failed is closed
+	lost             []string      // answers that could not be written; read when done is closed
 }
 
 // note is a row about to be sent (durable is closed when that is on disk), or an answer.
 type note struct {
 	line    []byte
 	durable chan struct{}
+	answer  string // "row 7 success"
 }
 
 // openJournal begins a run over so many rows: afresh, or taking up an earlier one, whose
@@ -227,12 +229,14 @@ func (j *journal) write() {
 	var waiting []chan struct{}
 	for n := range j.notes {
 		results, sending, waiting = results[:0], sending[:0], waiting[:0]
+		var answers []string
 		for more := true; more; {
 			if n.durable != nil {
 				sending = append(sending, n.line...)
 				waiting = append(waiting, n.durable)
 			} else {
 				results = append(results, n.line...)
+				answers = append(answers, n.answer)
 			}
 			select {
 			case next, ok := <-j.notes:
@@ -242,9 +246,11 @@ func (j *journal) write() {
 			}
 		}
 		if j.err != nil {
+			j.lost = append(j.lost, answers...)
 			continue
 		}
 		if err := j.writeGroup(results, sending); err != nil {
+			j.lost = answers
 			j.err = &StorageError{err}
 			close(j.failed)
 			continue
@@ -296,7 +302,7 @@ func (j *journal) answer(row int, hash uint64, to string, r *postrider.Result) {
 	if !r.SentAt.IsZero() {
 		sentAt = r.SentAt.UTC().Format(time.RFC3339)
 	}
-	j.notes <- note{line: csvLine([]string{
+	j.notes <- note{answer: fmt.Sprintf("row %d %s", row, r.Status), line: csvLine([]string{
 		strconv.Itoa(row), hashText(hash), to, string(r.Status), r.MessageID, code, enhanced, r.SMTPError, sentAt,
 	})}
 }
@@ -317,6 +323,10 @@ func (j *journal) close() error {
 	}
 	if err == nil && closeErr != nil {
 		err = &StorageError{closeErr}
+	}
+	if err != nil && len(j.lost) > 0 {
+		// They are unknown to a later run, and known here for the last time.
+		err = fmt.Errorf("%w; answers that are not in the file: %s", err, strings.Join(j.lost, ", "))
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -366,4 +367,95 @@ type preparing struct {
 func (p preparing) Size() int64 {
 	p.before()
 	return p.Content.Size()
+}
+
+// Content that was begun does not move by itself, although without its end it
+// cannot have been accepted: a server might have taken the part.
+func TestBegunContentDoesNotMove(t *testing.T) {
+	for _, without := range [][]string{nil, {"CHUNKING"}} {
+		s := smtptest.StartT(t, smtptest.Config{Without: without, Rules: []smtptest.Rule{
+			{Command: smtptest.CommandContent, Nth: 2, Action: smtptest.DropAtOctet(100_000)},
+		}})
+		c := dial(t, config(s))
+		mustSend(t, c, bob(), text(hello))
+		if _, err := c.Send(t.Context(), bob(), long(20<<20)); !smtp.IsTransient(err) || smtp.Stale(err) {
+			t.Errorf("without %v: class %q, stale %t: %v", without, class(err), smtp.Stale(err), err)
+		}
+	}
+}
+
+// A sender whose wait for a reply became long has a reader beside it from then
+// on: content refused by a server that stops reading does not wait for a deadline.
+func TestReaderAfterLongWait(t *testing.T) {
+	s := smtptest.StartT(t, smtptest.Config{Without: []string{"CHUNKING"}})
+	s.On(smtptest.Rule{Command: "RCPT", Nth: 5, Action: smtptest.Delay(50*time.Millisecond, smtptest.Proceed())})
+	s.On(smtptest.Rule{Command: smtptest.CommandContent, Nth: 5, Action: smtptest.AtOctet(100_000,
+		smtptest.Sequence(smtptest.Write("552 5.3.4 too much\r\n"), smtptest.Stall()))})
+	cfg := config(s)
+	cfg.Timeouts.Block = 5 * time.Second
+	c := dial(t, cfg)
+	for range 4 {
+		mustSend(t, c, bob(), text(hello))
+	}
+	if _, err := c.Send(t.Context(), bob(), long(50<<20)); asError(t, err).Code != 552 {
+		t.Errorf("class %q: %v", class(err), err)
+	}
+}
+
+// One octet more or less than announced is a fault, and no such octet leaves.
+func TestSizeByOneOctet(t *testing.T) {
+	for _, without := range [][]string{nil, {"CHUNKING"}, {"PIPELINING"}} {
+		for _, content := range []smtp.Content{text(hello), long(100_000), long(2 << 20)} {
+			for _, by := range []int64{-1, 1} {
+				s := smtptest.StartT(t, smtptest.Config{Without: without})
+				c := dial(t, config(s))
+				size := content.Size() + by
+				_, err := c.Send(t.Context(), bob(), sized{content, size})
+				if !smtp.IsPermanent(err) {
+					t.Errorf("without %v, %d octets for %d: class %q, %v", without, content.Size(), size, class(err), err)
+				}
+				c.Close()
+				if n := len(s.Transactions()); n != 0 {
+					t.Errorf("without %v, %d octets for %d: %d messages", without, content.Size(), size, n)
+				}
+			}
+		}
+	}
+}
+
+// The whole accepted after a part was refused: nobody knows what the server has.
+func TestAcceptedAfterRefusedBlock(t *testing.T) {
+	cfg := hand(t, false, whole, func(nc net.Conn, line func() string) {
+		line()
+		line()
+		_, _ = io.WriteString(nc, "250 ok\r\n250 ok\r\n")
+		for n := 0; n < 1+(3<<19)/56; n++ { // nearly all of the content
+			if line() == "" {
+				return
+			}
+		}
+		_, _ = io.WriteString(nc, "552 5.3.4 too much\r\n250 ok\r\n")
+		for line() != "" {
+		}
+	})
+	c := dial(t, cfg)
+	_, err := c.Send(t.Context(), bob(), long(3<<19))
+	if !smtp.MaybeAccepted(err) || !c.Closed() {
+		t.Errorf("class %q, closed %t: %v", class(err), c.Closed(), err)
+	}
+}
+
+// Content may be as large as the server says, and not one octet larger.
+func TestSizeLimitByOneOctet(t *testing.T) {
+	for _, by := range []int{-1, 0} {
+		cfg := hand(t, false, fmt.Sprintf("250-x\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 SIZE %d\r\n", len(hello)+by), func(nc net.Conn, line func() string) {
+			if take(line) {
+				_, _ = io.WriteString(nc, "250 ok\r\n250 ok\r\n250 ok\r\n")
+			}
+		})
+		out, err := dial(t, cfg).Send(t.Context(), bob(), text(hello))
+		if smtp.IsPermanent(err) != (by < 0) || (out.Octets == 0) != (by < 0) {
+			t.Errorf("limit %+d: %d octets written, %v", by, out.Octets, err)
+		}
+	}
 }

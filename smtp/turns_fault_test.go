@@ -394,10 +394,11 @@ func TestReaderAfterLongWait(t *testing.T) {
 	cfg := config(s)
 	cfg.Timeouts.Block = 5 * time.Second
 	c := dial(t, cfg)
+	content := long(50 << 20)
 	for range 4 {
 		mustSend(t, c, bob(), text(hello))
 	}
-	if _, err := c.Send(t.Context(), bob(), long(50<<20)); asError(t, err).Code != 552 {
+	if _, err := c.Send(t.Context(), bob(), content); asError(t, err).Code != 552 {
 		t.Errorf("class %q: %v", class(err), err)
 	}
 }

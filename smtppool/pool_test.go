@@ -290,6 +290,71 @@ func TestContentPanics(t *testing.T) {
 	})
 }
 
+// A waiter that gives up in the moment in which it is served leaves the connection to whoever comes next.
+func TestServedWhileGivingUp(t *testing.T) {
+	t.Parallel()
+	bubble(t, smtptest.Config{}, smtp.Config{}, smtppool.Config{MaxConns: 1}, func(t *testing.T, _ *smtptest.Server, p *smtppool.Pool) {
+		for range 200 {
+			c := get(t, p)
+			ctx, cancel := context.WithCancel(t.Context())
+			waiting := make(chan struct{})
+			go func() {
+				defer close(waiting)
+				if c, err := p.Get(ctx); err == nil {
+					c.Release()
+				}
+			}()
+			synctest.Wait()
+			cancel()
+			c.Release()
+			<-waiting
+		}
+	})
+}
+
+// panicsAgain is content that panics when it is asked for the second time.
+type panicsAgain struct {
+	smtp.Content
+	asked *int
+}
+
+func (c panicsAgain) WriteTo(w io.Writer) (int64, error) {
+	if *c.asked++; *c.asked > 1 {
+		panic("content")
+	}
+	return c.Content.WriteTo(w)
+}
+
+// A place is free again also when content panics on the connection that the message moved to, or in a further
+// transaction for recipients that were too many.
+func TestContentPanicsLater(t *testing.T) {
+	t.Parallel()
+	for name, rule := range map[string]smtptest.Rule{
+		"moved":   {Command: "MAIL", Nth: 2, Action: smtptest.Drop()},
+		"surplus": {Command: "RCPT", Match: "carol@", Times: 1, Action: smtptest.Reply("452 4.5.3 too many recipients")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// One message a connection, so that the further transaction is on another.
+			limit := map[string]int{"moved": 0, "surplus": 1}[name]
+			cfg := smtppool.Config{MaxConns: 1, MaxMessages: limit}
+			bubble(t, smtptest.Config{Rules: []smtptest.Rule{rule}}, smtp.Config{}, cfg, func(t *testing.T, _ *smtptest.Server, p *smtppool.Pool) {
+				send(t, p, "first")
+				pass(time.Minute)
+				func() {
+					defer func() {
+						if recover() == nil {
+							t.Error("no panic")
+						}
+					}()
+					_, _ = p.Send(t.Context(), envelope("bob@example.com", "carol@example.com"), panicsAgain{content("x"), new(int)})
+				}()
+				send(t, p, "last")
+			})
+		})
+	}
+}
+
 func TestClose(t *testing.T) {
 	t.Parallel()
 	bubble(t, smtptest.Config{}, smtp.Config{}, smtppool.Config{MaxConns: 3}, func(t *testing.T, s *smtptest.Server, p *smtppool.Pool) {

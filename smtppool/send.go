@@ -32,12 +32,10 @@ func (p *Pool) Send(ctx context.Context, env *smtp.Envelope, content smtp.Conten
 	}()
 	out, err := m.conn.Send(ctx, env, content)
 	if err != nil && smtp.Stale(err) {
-		if m, out, err = p.move(ctx, m, env, content, out); m == nil {
-			return out, err
-		}
+		out, err = p.move(ctx, &m, env, content, out)
 	}
 	if err == nil {
-		m = p.sendSurplus(ctx, m, env, content, out)
+		p.sendSurplus(ctx, &m, env, content, out)
 	}
 	returned = true
 	return out, err
@@ -53,14 +51,16 @@ func (p *Pool) takeBack(m *member) {
 	p.giveBack(m, time.Now())
 }
 
-// move makes the transaction anew on a fresh connection, in the place of the dead one. If none can be had, the
-// returned member is nil and the outcome says why.
-func (p *Pool) move(ctx context.Context, dead *member, env *smtp.Envelope, content smtp.Content, before *smtp.Outcome) (*member, *smtp.Outcome, error) {
+// move makes the transaction anew on a fresh connection, in the place of the dead one. held is the session that the
+// caller has to give back; nil if no fresh one can be had, and then the outcome says why.
+func (p *Pool) move(ctx context.Context, held **member, env *smtp.Envelope, content smtp.Content, before *smtp.Outcome) (*smtp.Outcome, error) {
 	p.cfg.Logger.Debug("smtppool: the connection was dead, moving the message to a fresh one")
+	dead := *held
 	_ = dead.conn.Close()
 	m, err := p.borrow(ctx, dead)
+	*held = m // before the content is asked, which may panic
 	if err != nil {
-		return nil, unsent(env, err), err
+		return unsent(env, err), err
 	}
 	p.mu.Lock()
 	p.counts.moved++
@@ -68,13 +68,14 @@ func (p *Pool) move(ctx context.Context, dead *member, env *smtp.Envelope, conte
 	out, err := m.conn.Send(ctx, env, content)
 	out.RoundTrips += before.RoundTrips
 	out.Octets += before.Octets
-	return m, out, err
+	return out, err
 }
 
 // sendSurplus makes further transactions for the recipients that were too many for the one before, and merges their
 // outcomes into out. Each transaction that succeeds takes at least one recipient, so this ends. It stops at the first
-// that fails: its recipients keep an error of their own. It returns the connection that is to be given back, if any.
-func (p *Pool) sendSurplus(ctx context.Context, m *member, env *smtp.Envelope, content smtp.Content, out *smtp.Outcome) *member {
+// that fails: its recipients keep an error of their own. held is the connection that the caller has to give back, nil if
+// there is none.
+func (p *Pool) sendSurplus(ctx context.Context, held **member, env *smtp.Envelope, content smtp.Content, out *smtp.Outcome) {
 	var places []int // in out.Recipients
 	for i := range out.Recipients {
 		if smtp.TooManyRecipients(out.Recipients[i].Err) {
@@ -88,18 +89,21 @@ func (p *Pool) sendSurplus(ctx context.Context, m *member, env *smtp.Envelope, c
 			rest.RcptTo[i] = env.RcptTo[place]
 		}
 		// A server that closes after so many messages, or our own limit, is no reason to leave them behind.
+		m := *held
 		if spent := m.conn.Closed() || p.cfg.MaxMessages > 0 && m.conn.Messages() >= p.cfg.MaxMessages; spent {
 			p.takeBack(m)
 			var err error
-			if m, err = p.borrow(ctx, nil); err != nil {
+			m, err = p.borrow(ctx, nil)
+			*held = m
+			if err != nil {
 				merge(out, unsent(&rest, err), places)
-				return nil
+				return
 			}
 		}
 		more, err := m.conn.Send(ctx, &rest, content)
 		merge(out, more, places)
 		if err != nil {
-			return m
+			return
 		}
 		var left []int
 		for i, place := range places {
@@ -108,11 +112,10 @@ func (p *Pool) sendSurplus(ctx context.Context, m *member, env *smtp.Envelope, c
 			}
 		}
 		if len(left) == len(places) {
-			return m // cannot be: it was sent to somebody
+			return // cannot be: it was sent to somebody
 		}
 		places = left
 	}
-	return m
 }
 
 // merge puts the outcome of a further transaction into the places of its recipients.

@@ -51,6 +51,9 @@ func (c *Client) SendComposed(ctx context.Context, m *mail.Composed) (*Result, e
 		if !d.again(c.retryUnknown) {
 			return d.settle(false)
 		}
+		if errors.Is(d.result.Attempts[n-1].Err, smtppool.ErrClosed) {
+			return d.settle(true) // a closed client opens no more
+		}
 		wait, ok := c.schedule.Next(n, time.Since(d.result.Attempts[0].StartedAt), rand.Float64())
 		if !ok {
 			return d.settle(false)

@@ -268,6 +268,24 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 	}
 }
 
+// A message that waits for its next attempt learns that its client is closed.
+func TestClientClosedWhileWaiting(t *testing.T) {
+	server := start(t, smtptest.Config{}, smtptest.Rule{Command: "MAIL", Action: smtptest.Reply("451 4.3.0 later")})
+	schedule := &retry.Schedule{}
+	for range 100 {
+		schedule.Delays = append(schedule.Delays, 300*time.Millisecond)
+	}
+	client := dial(t, server, "", postrider.Config{Retry: schedule})
+	go func() {
+		_ = server.WaitCommand(context.Background(), "MAIL", 1)
+		_ = client.Close(context.Background())
+	}()
+	result, err := client.Send(t.Context(), letter("bob@example.com"))
+	if !errors.Is(err, smtppool.ErrClosed) || result.Status != postrider.StatusRetry {
+		t.Errorf("%s after %d retries: %v", result.Status, result.RetryCount, err)
+	}
+}
+
 func TestContextEndsAfterTheLastOctet(t *testing.T) {
 	server := start(t, smtptest.Config{}, on(smtptest.CommandContent, "", smtptest.Silence()))
 	client := dial(t, server, "", postrider.Config{})

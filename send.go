@@ -209,8 +209,9 @@ func stateOf(err error) State {
 
 // unreadable is the fault of content that could not be read while it was sent,
 // such as a file that has gone or changed since: trying again would meet the same.
+// What the relay cannot take as it is, is a permanent failure there and no fault of the message.
 func unreadable(err error) mail.Faults {
-	if f, ok := errors.AsType[mail.Fault](err); ok {
+	if f, ok := errors.AsType[mail.Fault](err); ok && !smtp.IsPermanent(err) {
 		return mail.Faults{f}
 	}
 	return nil

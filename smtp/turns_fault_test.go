@@ -214,7 +214,7 @@ type failingRead struct {
 
 func (f failingRead) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
-	if err == io.EOF && f.err != nil {
+	if errors.Is(err, io.EOF) && f.err != nil {
 		err = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", f.err)}
 	}
 	return n, err

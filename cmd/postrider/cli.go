@@ -11,9 +11,6 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// version is set by the linker in release builds; otherwise the module's own is used.
-var version string
-
 // cli is the command line. Each command is a struct with its flags and a Run method.
 type cli struct {
 	Send    sendCommand    `cmd:"" help:"Send a message, or one message for each row of a CSV file."`
@@ -46,10 +43,8 @@ func (versionCommand) Run(p *program) error {
 	return err
 }
 
+// versionText is the module's version, which the go command takes from git.
 func versionText() string {
-	if version != "" {
-		return version
-	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

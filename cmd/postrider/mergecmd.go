@@ -84,8 +84,10 @@ func (c *sendCommand) runMerge(ctx context.Context, p *program, source *messageS
 		Letter:        func(columns []string) (*merge.Letter, error) { return c.letter(source, columns) },
 		Send:          client.Send,
 		Each: func(a merge.Answer) error {
+			// The row's line first: a bar that is full ends, and takes no line any more.
+			err := c.printRow(p, bar, a)
 			bar.step()
-			return c.printRow(p, bar, a)
+			return err
 		},
 	})
 	if err != nil {

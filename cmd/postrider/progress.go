@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -38,9 +39,20 @@ func (b *progress) step() {
 // out is where lines go that must stand above the bar.
 func (b *progress) out(w io.Writer) io.Writer {
 	if b.all != nil {
-		return b.all
+		return aboveBar{b.all, w}
 	}
 	return w
+}
+
+// aboveBar writes above the bar, and where the bar was once that has ended.
+type aboveBar struct{ bar, plain io.Writer }
+
+func (a aboveBar) Write(line []byte) (int, error) {
+	n, err := a.bar.Write(line)
+	if _, ended := errors.AsType[mpb.ErrDone[*mpb.Progress]](err); ended {
+		return a.plain.Write(line)
+	}
+	return n, err
 }
 
 func (b *progress) finish() {

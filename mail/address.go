@@ -89,7 +89,8 @@ func (a Address) Mailbox() string {
 			domain = wire
 		}
 	}
-	return string(appendAddrSpec(make([]byte, 0, len(a.LocalPart)+len(domain)+3), a.LocalPart, domain))
+	var room [96]byte // on the stack, for all but a few
+	return string(appendAddrSpec(room[:0], a.LocalPart, domain))
 }
 
 // String gives the address for people: `"Doe, John" <john@example.com>` or

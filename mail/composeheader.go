@@ -10,7 +10,7 @@ func (c *composer) header() {
 	m := c.m
 	c.begin("Date")
 	c.buf = append(c.buf, ' ')
-	c.buf = c.now.AppendFormat(c.buf, dateLayout)
+	c.buf = appendDate(c.buf, c.now)
 	c.end()
 	c.one("From", m.From.Name, c.from)
 	if c.sender != "" {

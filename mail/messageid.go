@@ -51,9 +51,9 @@ func appendBase32(buf, p []byte) []byte {
 // makeMessageID makes a message identifier: the time, for people who read
 // logs, randomness, and a domain that the sender answers for.
 func makeMessageID(n *nonce, now time.Time, domain string) string {
-	buf := make([]byte, 0, 64+len(domain))
-	buf = append(buf, '<')
-	buf = now.UTC().AppendFormat(buf, "20060102150405")
+	var room [128]byte // on the stack, for all but a few
+	buf := append(room[:0], '<')
+	buf = appendStamp(buf, now)
 	buf = append(buf, '.')
 	buf = appendBase32(buf, n[:idOctets])
 	buf = append(buf, '@')
@@ -87,6 +87,3 @@ func angled(id string) string {
 func domainOf(mailbox string) string {
 	return mailbox[strings.LastIndexByte(mailbox, '@')+1:]
 }
-
-// dateLayout is the date-time of RFC 5322 §3.3.
-const dateLayout = "Mon, 02 Jan 2006 15:04:05 -0700"

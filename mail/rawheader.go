@@ -245,7 +245,7 @@ func (h *rawHeader) complete(o *RawOptions) error {
 	if !h.hasDate {
 		w.begin("Date")
 		w.buf = append(w.buf, ' ')
-		w.buf = now.AppendFormat(w.buf, dateLayout)
+		w.buf = appendDate(w.buf, now)
 		w.end()
 	}
 	if h.messageID == "" {

@@ -1,8 +1,6 @@
 package mail
 
-import (
-	"unicode/utf8"
-)
+import ()
 
 // Validate finds all faults of the message at once, each with its field; nil
 // if there is none. nil l means the default limits. It reads no content: what
@@ -160,7 +158,7 @@ func (fs *Faults) checkBody(field, s string, limit int64) {
 	switch {
 	case int64(len(s)) > limit:
 		fs.add(field, CodeTooLarge, "%s has %d octets; at most %d are allowed", field, len(s), limit)
-	case !utf8.ValidString(s):
+	case !validUTF8(s):
 		fs.add(field, CodeInvalidUTF8, "%s is not UTF-8; convert it from its charset", field)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"mime"
 	"strings"
-	"unicode/utf8"
 )
 
 const (
@@ -153,7 +152,7 @@ func (fs *Faults) checkCalendar(c *Calendar, l *Limits) {
 		fs.add("calendar.data", CodeTooLarge, "calendar data has %d octets; at most %d are allowed", len(c.Data), l.AttachmentOctets)
 	case !startsCalendar(c.Data):
 		fs.add("calendar.data", CodeInvalidValue, "calendar data must begin with the line BEGIN:VCALENDAR")
-	case !utf8.Valid(c.Data):
+	case !validUTF8(c.Data):
 		fs.add("calendar.data", CodeInvalidUTF8, "calendar data is not UTF-8; convert it from its charset")
 	default:
 		if inside := calendarMethod(c.Data); inside != "" && isToken(c.Method) && !strings.EqualFold(inside, c.Method) {

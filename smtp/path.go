@@ -158,6 +158,9 @@ func originalRecipient(s string) (string, error) {
 
 // xtext encodes a parameter's value (RFC 3461 §4).
 func xtext(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' || r == '+' || r == '=' }) {
+		return s // as nearly all are
+	}
 	var b strings.Builder
 	for _, c := range []byte(s) {
 		if c < '!' || c > '~' || c == '+' || c == '=' {

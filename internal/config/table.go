@@ -1,0 +1,110 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// EnvPrefix begins the names of our environment variables.
+const EnvPrefix = "POSTRIDER_"
+
+// setting is one row of the table.
+type setting struct {
+	key         string // as in the file; upper case and with EnvPrefix in the environment, with hyphens as a flag
+	group       string // heading of help and reference
+	def         string // default; empty: none
+	placeholder string // of the flag's value
+	help        string // one or two sentences
+	secret      bool   // never shown; may come from a file; no flag, since others can read command lines
+	url         bool   // with secret: has a flag all the same, and scheme and host are shown
+	isBool      bool   // the flag needs no value
+	list        bool   // in the file also a YAML list, or a map for NAME=VALUE
+	mayBeEmpty  bool   // an empty value is one, though there is a default
+	shown       string // default as the reference tells it, if def does not
+	alias       string // another environment variable that is read if ours is not set
+	set         func(s *Settings, text string) error
+}
+
+// env is the name of the environment variable.
+func (r *setting) env() string { return EnvPrefix + strings.ToUpper(r.key) }
+
+// flag is the name of the flag, without its hyphens in front.
+func (r *setting) flag() string { return strings.ReplaceAll(r.key, "_", "-") }
+
+// The headings, in their order.
+const (
+	groupStore   = "Data and databases"
+	groupHTTP    = "HTTP"
+	groupTokens  = "Tokens and keys"
+	groupLimits  = "Limits"
+	groupBrowser = "Browsers and proxies"
+	groupWatch   = "Logs, metrics and traces"
+	groupMail    = "Delivery"
+)
+
+func groups() []string {
+	return []string{groupStore, groupHTTP, groupTokens, groupLimits, groupBrowser, groupWatch, groupMail}
+}
+
+// table is every setting of the service.
+func table() []setting {
+	return slices.Concat(storeSettings(), httpSettings(), tokenSettings(), limitSettings(), watchSettings(), mailSettings())
+}
+
+func storeSettings() []setting {
+	return []setting{
+		{key: "data", group: groupStore, placeholder: "DIR", help: "Data directory: the database of the embedded default, and key files. Required unless `database_url` is set.", set: text(func(s *Settings) *string { return &s.Data })},
+		{key: "database_url", group: groupStore, placeholder: "URL", secret: true, url: true, help: "PostgreSQL, for requests: `postgres://user:password@host:5432/name`. Its login should be a plain member of the role `postrider_api`. Without it the service keeps everything in SQLite in the data directory.", set: databaseURL(func(s *Settings) *Secret { return &s.DatabaseURL })},
+		{key: "delivery_database_url", group: groupStore, placeholder: "URL", secret: true, url: true, shown: "`database_url`", help: "PostgreSQL, for delivery and upkeep: a login that is a member of `postrider_delivery`.", set: databaseURL(func(s *Settings) *Secret { return &s.DeliveryDatabaseURL })},
+		{key: "migration_database_url", group: groupStore, placeholder: "URL", secret: true, url: true, shown: "`database_url`", help: "PostgreSQL, for `migrate`, `setup` and `serve --migrate`: a login that owns the tables and may make roles.", set: databaseURL(func(s *Settings) *Secret { return &s.MigrationDatabaseURL })},
+		{key: "redis_url", group: groupStore, placeholder: "URL", secret: true, url: true, help: "Redis, in which several nodes count rate limits together: `redis://`, `rediss://` or `unix://`. Without it each node counts for itself.", set: urlOf(func(s *Settings) *Secret { return &s.RedisURL }, "redis://host:6379/0", "redis", "rediss", "unix")},
+	}
+}
+
+func httpSettings() []setting {
+	return []setting{
+		{key: "listen", group: groupHTTP, def: "127.0.0.1:8025", placeholder: "ADDR", list: true, help: "Addresses to listen on, separated by commas; port 0 picks a free one.", set: addresses(func(s *Settings) *[]string { return &s.Listen })},
+		{key: "tls_cert", group: groupHTTP, placeholder: "FILE", help: "Certificate chain (PEM), with `tls_key`; read again on SIGHUP and when the files change. Without both the service speaks HTTP.", set: text(func(s *Settings) *string { return &s.TLSCert })},
+		{key: "tls_key", group: groupHTTP, placeholder: "FILE", help: "Private key of the certificate (PEM).", set: text(func(s *Settings) *string { return &s.TLSKey })},
+		{key: "hostname", group: groupHTTP, shown: "this host's name", placeholder: "NAME", help: "Name of this node: in logs, and in EHLO to relays that have none of their own.", set: hostname},
+		{key: "body_limit", group: groupHTTP, def: "1MiB", placeholder: "SIZE", help: "Largest request body, for all routes but those that take messages.", set: size(func(s *Settings) *int64 { return &s.BodyLimit }, 1<<10, 1<<30)},
+		{key: "read_header_timeout", group: groupHTTP, def: "10s", placeholder: "TIME", help: "How long a client may take for the header of a request.", set: duration(func(s *Settings) *time.Duration { return &s.ReadHeaderTimeout }, time.Second, time.Hour)},
+		{key: "read_timeout", group: groupHTTP, def: "1m", placeholder: "TIME", help: "How long a client may take for a whole request.", set: duration(func(s *Settings) *time.Duration { return &s.ReadTimeout }, time.Second, 24*time.Hour)},
+		{key: "write_timeout", group: groupHTTP, def: "1m", placeholder: "TIME", help: "How long an answer may take, from the end of the request's header.", set: duration(func(s *Settings) *time.Duration { return &s.WriteTimeout }, time.Second, 24*time.Hour)},
+		{key: "idle_timeout", group: groupHTTP, def: "2m", placeholder: "TIME", help: "How long a connection without a request is kept.", set: duration(func(s *Settings) *time.Duration { return &s.IdleTimeout }, time.Second, 24*time.Hour)},
+		{key: "shutdown_timeout", group: groupHTTP, def: "30s", placeholder: "TIME", help: "How long requests in flight may take to finish after SIGTERM.", set: duration(func(s *Settings) *time.Duration { return &s.ShutdownTimeout }, 0, time.Hour)},
+	}
+}
+
+func limitSettings() []setting {
+	return []setting{
+		{key: "rate_limit", group: groupLimits, def: "50/1m", placeholder: "N/TIME", help: "Requests of one user in any such time; `off` for no limit.", set: text(func(s *Settings) *string { return &s.RateLimit })},
+		{key: "rate_limit_api_key", group: groupLimits, def: "600/1m", placeholder: "N/TIME", help: "Requests with one API key.", set: text(func(s *Settings) *string { return &s.RateLimitAPIKey })},
+		{key: "rate_limit_address", group: groupLimits, def: "60/1m", placeholder: "N/TIME", help: "Requests without valid credentials from one address (IPv6: from one /64).", set: text(func(s *Settings) *string { return &s.RateLimitAddress })},
+		{key: "rate_limit_login", group: groupLimits, def: "10/1m", placeholder: "N/TIME", help: "Attempts to log in to one account.", set: text(func(s *Settings) *string { return &s.RateLimitLogin })},
+		{key: "rate_limit_routes", group: groupLimits, placeholder: "ROUTE=N/TIME", list: true, help: "Further limits for single routes, separated by commas; a route is an operation id of `/openapi.json`.", set: pairs(func(s *Settings) *[]Pair { return &s.RateLimitRoutes }, "ROUTE=50/1m")},
+		{key: "rate_limit_redis_away", group: groupLimits, def: "memory", placeholder: "WHAT", help: "While Redis is away: `memory` counts in each node, `refuse` answers 503.", set: oneOf(func(s *Settings) *string { return &s.RateLimitRedisAway }, "memory", "refuse")},
+		{key: "trusted_proxies", group: groupBrowser, placeholder: "NETS", list: true, help: "Addresses and networks of proxies whose X-Forwarded-For counts, separated by commas.", set: networks(func(s *Settings) *[]netip.Prefix { return &s.TrustedProxies })},
+		{key: "cors_origins", group: groupBrowser, def: "http://localhost:3000", placeholder: "ORIGINS", list: true, help: "Origins whose pages may read answers, separated by commas, each exact; `none` for no origin. There is no wildcard.", set: origins(func(s *Settings) *[]string { return &s.CORSOrigins })},
+		{key: "cors_credentials", group: groupBrowser, def: "false", isBool: true, help: "Whether those pages may send cookies and other credentials of the browser.", set: boolean(func(s *Settings) *bool { return &s.CORSCredentials })},
+	}
+}
+
+func watchSettings() []setting {
+	return []setting{
+		{key: "log_format", group: groupWatch, def: "json", placeholder: "FORMAT", help: "`json` or `text`; to standard error.", set: oneOf(func(s *Settings) *string { return &s.LogFormat }, "json", "text")},
+		{key: "log_level", group: groupWatch, def: "info", placeholder: "LEVEL", help: "`debug`, `info`, `warn` or `error`.", set: oneOf(func(s *Settings) *string { return &s.LogLevel }, "debug", "info", "warn", "error")},
+		{key: "metrics_listen", group: groupWatch, placeholder: "ADDR", help: "Address that serves `/metrics`, and nothing else, to everybody without credentials. Without it `/metrics` is on `listen` and asks for the operator key.", set: address(func(s *Settings) *string { return &s.MetricsListen })},
+		{key: "otlp_endpoint", group: groupWatch, placeholder: "URL", alias: "OTEL_EXPORTER_OTLP_ENDPOINT", help: "Where traces go by OTLP over HTTP, such as `http://collector:4318`; also read from OTEL_EXPORTER_OTLP_ENDPOINT. Without it nothing is traced.", set: httpURL(func(s *Settings) *string { return &s.OTLPEndpoint })},
+	}
+}
+
+func mailSettings() []setting {
+	return []setting{
+		{key: "egress_allow", group: groupMail, placeholder: "NETS", list: true, help: "Networks that tenants' hosts may be in although they are private or local, separated by commas: `127.0.0.1` for a Postfix beside the service.", set: networks(func(s *Settings) *[]netip.Prefix { return &s.EgressAllow })},
+		{key: "egress_ports", group: groupMail, shown: "25, 465, 587, 2525", placeholder: "PORTS", list: true, help: "Ports of relays, separated by commas.", set: ports(func(s *Settings) *[]int { return &s.EgressPorts })},
+		{key: "max_concurrent_deliveries", group: groupMail, def: "100", placeholder: "N", help: "Deliveries that this node makes at the same time.", set: number(func(s *Settings) *int { return &s.MaxConcurrentDeliveries }, 1, 100_000)},
+	}
+}

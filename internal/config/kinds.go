@@ -247,10 +247,10 @@ func checkAddress(text string) error {
 
 // hostname checks what goes into EHLO: a domain, RFC 5321 §4.1.2, or an address literal.
 func hostname(s *Settings, text string) error {
-	domain := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-')
+	foreign := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '-'
 	}
-	if literal := strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]"); !literal && strings.ContainsFunc(text, domain) || len(text) > 255 {
+	if literal := strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]"); !literal && strings.ContainsFunc(text, foreign) || len(text) > 255 {
 		return fmt.Errorf("%q is no host name: letters, digits, hyphens and dots", text)
 	}
 	s.Hostname = text

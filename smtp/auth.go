@@ -19,8 +19,14 @@ const maxAuthLine = 12288
 
 // authenticate logs in (RFC 4954).
 func (c *Conn) authenticate(ctx context.Context) error {
+	auth, err := c.credentials(ctx)
+	if err != nil {
+		return err
+	}
+	c.logIn(auth)
+	defer c.logIn(nil) // what is secret is not kept
 	encrypted := c.tls != nil || c.d.cfg.DangerouslyAllowPlaintextAuth
-	mech, err := sasl.Choose(c.ext.mechanisms(), encrypted, c.d.auth)
+	mech, err := sasl.Choose(c.ext.mechanisms(), encrypted, auth)
 	if err != nil {
 		return &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
 	}
@@ -37,6 +43,37 @@ func (c *Conn) authenticate(ctx context.Context) error {
 	return nil
 }
 
+// credentials are those of the configuration, or what its function gives now.
+func (c *Conn) credentials(ctx context.Context) (*sasl.Credentials, error) {
+	if c.d.cfg.AuthFunc == nil {
+		return c.d.auth, nil
+	}
+	auth, err := c.d.cfg.AuthFunc(ctx)
+	if err == nil && auth == nil {
+		err = errors.New("there are no credentials")
+	}
+	if err == nil {
+		auth, err = c.d.complete(auth)
+	}
+	switch {
+	case err == nil:
+		return auth, nil
+	case c.closed.Load():
+		return nil, lossError(PhaseAuth, "AUTH", c.deathCause())
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return nil, e
+	}
+	return nil, &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
+}
+
+// logIn notes whose secrets a reply must not repeat.
+func (c *Conn) logIn(auth *sasl.Credentials) {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.in.auth = auth
+}
+
 // exchange is one AUTH command to its final reply.
 func (c *Conn) exchange(ctx context.Context, mech sasl.Mechanism) error {
 	initial, has, err := mech.Start(ctx)
@@ -45,7 +82,7 @@ func (c *Conn) exchange(ctx context.Context, mech sasl.Mechanism) error {
 			return lossError(PhaseAuth, "AUTH", c.deathCause())
 		}
 		e := &Error{Phase: PhaseAuth, Command: "AUTH", Class: ClassRelay, Err: err}
-		if c.d.auth.Token != nil {
+		if c.in.auth.Token != nil {
 			// Whoever issues tokens is out of order, not this configuration.
 			e.Class = ClassTransient
 		}
@@ -130,7 +167,11 @@ const shortSecret = 4
 // holds in.mu.
 func (c *Conn) forgetful(r Reply) Reply {
 	lines := slices.Clone(r.Lines)
-	for _, s := range append(c.in.said, c.d.auth.Password) {
+	secrets := c.in.said
+	if c.in.auth != nil {
+		secrets = append(secrets, c.in.auth.Password)
+	}
+	for _, s := range secrets {
 		if len(s) < shortSecret {
 			continue
 		}

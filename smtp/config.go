@@ -30,6 +30,11 @@ type Config struct {
 	TLSConfig *tls.Config
 	// Auth are the credentials for AUTH; nil: no authentication.
 	Auth *sasl.Credentials
+	// AuthFunc gives the credentials whenever a connection has come to AUTH,
+	// so that a password need not lie in memory between connections. ctx is
+	// that of the opening. An error is ClassRelay, unless it holds an *Error.
+	// nil: Auth is used; not both.
+	AuthFunc func(ctx context.Context) (*sasl.Credentials, error)
 	// Timeouts bound each step.
 	Timeouts Timeouts
 	// Dial opens the transport connection; nil: a net.Dialer. It must obey

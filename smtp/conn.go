@@ -25,6 +25,8 @@ type Conn struct {
 	trace   func(TraceLine)
 	traceMu sync.Mutex
 
+	envTrace atomic.Pointer[func(TraceLine)] // of the transaction in progress
+
 	closed   atomic.Bool
 	busy     atomic.Bool
 	stopCtx  func() bool    // unhooks the context of the call in progress
@@ -120,6 +122,7 @@ func (c *Conn) leave() {
 	c.stopCtx = nil
 	now := time.Now()
 	c.lastTook, c.idleFrom = now.Sub(c.began), now
+	c.traceEnvelope(nil)
 	c.watchSoon()
 	c.busy.Store(false)
 }

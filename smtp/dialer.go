@@ -63,15 +63,12 @@ func NewDialer(cfg Config) (*Dialer, error) {
 		fault("%w", err)
 	}
 	if cfg.Auth != nil {
-		auth := *cfg.Auth
-		if auth.Host == "" {
-			// RFC 7628 §3.1: OAUTHBEARER tells which server was meant.
-			auth.Host, auth.Port = host, d.cfg.Port
-		}
-		if err := auth.Validate(); err != nil {
+		if d.auth, err = d.complete(cfg.Auth); err != nil {
 			faults = append(faults, err)
 		}
-		d.auth = &auth
+	}
+	if cfg.Auth != nil && cfg.AuthFunc != nil {
+		fault("Auth and AuthFunc are both set: use one of them")
 	}
 	if cfg.TLSConfig != nil && cfg.TLSConfig.InsecureSkipVerify && cfg.TLSConfig.VerifyConnection == nil && !cfg.DangerouslySkipTLSVerify {
 		fault("TLSConfig.InsecureSkipVerify is set: set DangerouslySkipTLSVerify instead, or add the relay's CA to TLSConfig.RootCAs")
@@ -83,6 +80,16 @@ func NewDialer(cfg Config) (*Dialer, error) {
 	d.patience = d.timeouts.patience()
 	d.flights.New = func() any { return new(flight) }
 	return d, nil
+}
+
+// complete gives checked credentials that know the server.
+func (d *Dialer) complete(c *sasl.Credentials) (*sasl.Credentials, error) {
+	auth := *c
+	if auth.Host == "" {
+		// RFC 7628 §3.1: OAUTHBEARER tells which server was meant.
+		auth.Host, auth.Port = d.cfg.Host, d.cfg.Port
+	}
+	return &auth, auth.Validate()
 }
 
 // clientTLS is the configuration of every handshake.

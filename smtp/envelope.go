@@ -1,5 +1,7 @@
 package smtp
 
+import "context"
+
 // Envelope is what SMTP carries beside the content: the reverse-path, the
 // forward-paths and what is asked of the server (RFC 5321 §2.3.1). It is not
 // changed and may be used again.
@@ -25,6 +27,16 @@ type Envelope struct {
 	// EnvelopeID comes back in reports, printable ASCII, at most 100
 	// octets (RFC 3461 §4.4); "": none. Dropped without DSN.
 	EnvelopeID string
+	// BeforeContentEnds is called once in each transaction, before the write
+	// that can carry the last octet of the content, with the context of Send:
+	// as long as it has not returned, nothing can have been accepted. Its
+	// error ends the transaction, ClassTransient and with nothing accepted,
+	// and the connection too if a write has been made. nil: not called.
+	BeforeContentEnds func(ctx context.Context) error
+	// Trace is called with each line of this transaction's dialogue, beside
+	// and in the way of Config.Trace; nil: no trace. No call comes after Send
+	// has returned.
+	Trace func(TraceLine)
 }
 
 // Recipient is one forward-path and what is asked for it.

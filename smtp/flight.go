@@ -45,7 +45,7 @@ func (f *flight) line(c *Conn, e expectation, parts ...string) error {
 	if err := f.put(e, parts...); err != nil {
 		return err
 	}
-	if c.trace != nil {
+	if c.tracing() {
 		c.traceLine("C", string(f.buf[start:len(f.buf)-2]))
 	}
 	return nil

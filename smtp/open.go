@@ -16,7 +16,7 @@ func (c *Conn) open(ctx context.Context) error {
 		return &Error{Phase: PhaseGreeting, Class: ClassTransient, Err: err}
 	}
 	defer c.leave()
-	if c.trace != nil {
+	if c.tracing() {
 		c.traceLine("*", "connected to "+c.wire.RemoteAddr().String())
 	}
 	if c.d.cfg.TLSMode == TLSImplicit {
@@ -46,7 +46,7 @@ func (c *Conn) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.d.auth != nil {
+	if c.d.auth != nil || c.d.cfg.AuthFunc != nil {
 		return c.authenticate(ctx)
 	}
 	return nil
@@ -148,7 +148,7 @@ func (c *Conn) handshake() error {
 		return e
 	}
 	c.tls, c.nc = t, t
-	if c.trace != nil {
+	if c.tracing() {
 		s := t.ConnectionState()
 		c.traceLine("*", tls.VersionName(s.Version)+" "+tls.CipherSuiteName(s.CipherSuite))
 	}

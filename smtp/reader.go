@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/postrider/postrider/smtp/sasl"
 )
 
 // expectation is a reply that the server owes us.
@@ -63,7 +65,8 @@ type inbox struct {
 	wake     chan struct{} // of size 1
 	onClose  map[int]func()
 	closeSeq int
-	said     []string // secrets of the AUTH exchange in progress, as they were written
+	auth     *sasl.Credentials // of the AUTH exchange in progress
+	said     []string          // secrets of the AUTH exchange in progress, as they were written
 
 	// See turns.go.
 	reader  chan struct{} // closed when the reader goroutine has ended; nil: there is none
@@ -322,7 +325,7 @@ func (c *Conn) die(err error) {
 	if alone {
 		go c.runOnClose() // else the reader goroutine does when it ends
 	}
-	if c.trace != nil {
+	if c.tracing() {
 		c.traceLine("*", "closed: "+err.Error())
 	}
 }

@@ -9,19 +9,41 @@ import (
 // blotted stands for a secret in the trace.
 const blotted = "********"
 
+// tracing says whether anybody wants to know.
+func (c *Conn) tracing() bool { return c.trace != nil || c.envTrace.Load() != nil }
+
 func (c *Conn) traceLine(dir, text string) {
-	if c.trace == nil {
+	if !c.tracing() {
 		return
 	}
 	c.traceMu.Lock()
 	defer c.traceMu.Unlock()
-	c.trace(TraceLine{Conn: c.id, Time: time.Now(), Dir: dir, Text: text})
+	line := TraceLine{Conn: c.id, Time: time.Now(), Dir: dir, Text: text}
+	if c.trace != nil {
+		c.trace(line)
+	}
+	if f := c.envTrace.Load(); f != nil {
+		(*f)(line)
+	}
+}
+
+// traceEnvelope begins (or with nil, ends) the trace of one transaction.
+func (c *Conn) traceEnvelope(f func(TraceLine)) {
+	if f != nil {
+		c.envTrace.Store(&f)
+		return
+	}
+	if c.envTrace.Load() != nil {
+		c.traceMu.Lock() // a call in progress ends before
+		defer c.traceMu.Unlock()
+		c.envTrace.Store(nil)
+	}
 }
 
 // traceReply shows a reply, but not the challenges of AUTH: together with the
 // responses some can be attacked offline.
 func (c *Conn) traceReply(e expectation, r Reply) {
-	if c.trace == nil {
+	if !c.tracing() {
 		return
 	}
 	for i, l := range r.Lines {
@@ -41,7 +63,7 @@ func (c *Conn) traceReply(e expectation, r Reply) {
 
 // traceContent summarises content.
 func (c *Conn) traceContent(size int64) {
-	if c.trace != nil {
+	if c.tracing() {
 		c.traceLine("C", "("+strconv.FormatInt(size, 10)+" octets of content)")
 	}
 }

@@ -20,12 +20,13 @@ const idleLimit = time.Second
 // either way. After a plain refusal the connection can be used again; see
 // Closed.
 func (c *Conn) Send(ctx context.Context, env *Envelope, content Content) (*Outcome, error) {
-	t := transaction{c: c, env: env, content: content, out: newOutcome(env)}
+	t := transaction{c: c, ctx: ctx, env: env, content: content, out: newOutcome(env)}
 	if err := c.enter(ctx); err != nil {
 		t.fail(Reply{}, &Error{Phase: PhaseMail, Class: ClassTransient, Err: err})
 		return t.out, t.verdict()
 	}
 	defer c.leave()
+	c.traceEnvelope(env.Trace)
 	t.f = c.d.getFlight()
 	defer c.d.putFlight(t.f)
 	t.run()
@@ -49,6 +50,7 @@ func newOutcome(env *Envelope) *Outcome {
 // has neither Err nor Reply, and accepted when it has a positive Reply.
 type transaction struct {
 	c       *Conn
+	ctx     context.Context // of Send
 	env     *Envelope
 	content Content
 	out     *Outcome
@@ -62,6 +64,7 @@ type transaction struct {
 	whole        bool  // the content left in the flight of the envelope
 	mailRefused  bool
 	broken       bool  // a reply to RCPT was out of step
+	asked        bool  // Envelope.BeforeContentEnds was called
 	accepted     int   // recipients accepted
 	err          error // stands for all recipients
 }
@@ -69,15 +72,7 @@ type transaction struct {
 // run does it. What happens is noted in out.
 func (t *transaction) run() {
 	c := t.c
-	now := time.Now()
-	t.idle = now.Sub(c.idleFrom) > idleLimit
-	c.ownTurn(now)
-	t.reused = t.idle || c.messages > 0
-	t.octetsBefore, t.wireBefore = c.received(), c.wire.octets.Load()
-	if c.closed.Load() {
-		e := lossError(PhaseMail, "MAIL", c.deathCause())
-		e.stale = true // nothing was written
-		t.fail(Reply{}, e)
+	if !t.ready() {
 		return
 	}
 	open, err := t.prepare()
@@ -88,16 +83,21 @@ func (t *transaction) run() {
 	if open == 0 {
 		return // each has its own fault
 	}
-	c.messages++
 	t.out.Phase = PhaseMail
-	hold := c.d.cfg.Strict && t.idle
+	if t.env.BeforeContentEnds != nil && t.goesWhole() {
+		// That takes its time, in which the connection rests and may end.
+		if !t.ask() || !t.ready() {
+			return
+		}
+	}
+	c.messages++
 	switch {
 	case !c.ext.pipelining:
 		t.lockstep()
-	case c.ext.chunking && t.params.size <= wholeLimit && !hold:
+	case t.goesWhole():
 		t.sendWhole()
 	case c.ext.chunking:
-		t.sendBlocks(hold && t.params.size <= wholeLimit)
+		t.sendBlocks(t.params.size <= wholeLimit)
 	default:
 		t.sendData()
 	}
@@ -105,6 +105,50 @@ func (t *transaction) run() {
 		c.rset = true
 	}
 }
+
+// ready sees to what has come since the last call. False: the session is over.
+func (t *transaction) ready() bool {
+	c := t.c
+	now := time.Now()
+	t.idle = now.Sub(c.idleFrom) > idleLimit
+	c.ownTurn(now)
+	t.reused = t.idle || c.messages > 0
+	t.octetsBefore, t.wireBefore = c.received(), c.wire.octets.Load()
+	if !c.closed.Load() {
+		return true
+	}
+	e := lossError(PhaseMail, "MAIL", c.deathCause())
+	e.stale = true // nothing was written
+	t.fail(Reply{}, e)
+	return false
+}
+
+// goesWhole says whether envelope and content leave in one flight.
+func (t *transaction) goesWhole() bool {
+	c := t.c
+	return c.ext.pipelining && c.ext.chunking && t.params.size <= wholeLimit && (!c.d.cfg.Strict || !t.idle)
+}
+
+// ask has Envelope.BeforeContentEnds agree to the write that can carry the last
+// octet of the content. False: it did not, and the transaction is over.
+func (t *transaction) ask() bool {
+	if t.env.BeforeContentEnds == nil || t.asked {
+		return true
+	}
+	t.asked = true
+	err := t.env.BeforeContentEnds(t.ctx)
+	if err == nil {
+		return true
+	}
+	t.fail(Reply{}, &Error{Phase: t.out.Phase, Class: ClassTransient, Err: err})
+	if t.out.Octets > 0 {
+		// The server waits for the rest of a transaction.
+		t.c.die(errHeldBack)
+	}
+	return false
+}
+
+var errHeldBack = errors.New("the end of the content was held back")
 
 // sendWhole is one flight and one wait: MAIL, RCPT, BDAT and the content.
 func (t *transaction) sendWhole() {
@@ -144,7 +188,7 @@ func (t *transaction) sendData() {
 		// RFC 2920 §3.1: the server may have said 354 all the same. An empty
 		// message ends that; the reply to it means nothing.
 		if err == nil && r.Code == 354 {
-			if c.trace != nil {
+			if c.tracing() {
 				c.traceLine("C", ".")
 			}
 			t.f.buf = append(t.f.buf, ".\r\n"...)
@@ -187,7 +231,7 @@ func (t *transaction) sendDotted() {
 		return
 	}
 	c.traceContent(t.params.size)
-	if c.trace != nil {
+	if c.tracing() {
 		c.traceLine("C", ".")
 	}
 	t.f.buf = append(t.f.buf, ".\r\n"...)
@@ -196,6 +240,10 @@ func (t *transaction) sendDotted() {
 
 // finish writes the last octets and waits for the final reply.
 func (t *transaction) finish(w *contentWriter, command string) {
+	if !t.ask() {
+		t.out.Octets += w.octets
+		return
+	}
 	_ = w.flush(true) // the replies, or their absence, tell what happened
 	t.out.Octets += w.octets
 	if w.lastGone {
@@ -234,6 +282,9 @@ func (t *transaction) sendBlocks(early bool) {
 	_ = t.f.bdat(c, t.params.size, true)
 	w := t.writer(frameWhole)
 	if !t.render(w) {
+		return
+	}
+	if !t.ask() {
 		return
 	}
 	c.traceContent(t.params.size)

@@ -63,10 +63,15 @@ func NewSet(cfg SetConfig) (*Set, error) {
 	return s, nil
 }
 
-// Pool returns the pool of the relay and user that cfg names, making it if need be. Errors: ErrClosed, and the
-// faults that smtp.NewDialer finds. Ask for each message anew: a pool that lies unused is dropped, and then refuses
+var errAuthFunc = errors.New("smtppool: smtp.Config.AuthFunc does not say whose sessions they are: give the Set Auth, or make a Pool with New")
+
+// Pool returns the pool of the relay and user that cfg names, making it if need be. Errors: ErrClosed, an AuthFunc
+// (functions cannot be compared), and the faults that smtp.NewDialer finds. Ask for each message anew: a pool that lies unused is dropped, and then refuses
 // with ErrClosed whoever still holds it.
 func (s *Set) Pool(cfg smtp.Config) (*Pool, error) {
+	if cfg.AuthFunc != nil {
+		return nil, errAuthFunc
+	}
 	key := s.key(&cfg)
 	now := time.Now()
 	s.mu.Lock()

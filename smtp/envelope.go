@@ -31,7 +31,8 @@ type Envelope struct {
 	// that can carry the last octet of the content, with the context of Send:
 	// as long as it has not returned, nothing can have been accepted. Its
 	// error ends the transaction, ClassTransient and with nothing accepted,
-	// and the connection too if a write has been made. nil: not called.
+	// and the connection too if a write has been made. A transaction with it
+	// is strict (Config.Strict). nil: not called.
 	BeforeContentEnds func(ctx context.Context) error
 	// Trace is called with each line of this transaction's dialogue, beside
 	// and in the way of Config.Trace; nil: no trace. No call comes after Send

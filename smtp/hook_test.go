@@ -34,9 +34,7 @@ func TestBeforeContentEnds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := smtptest.NewT(t, smtptest.Config{Without: tt.without})
-				cfg := pipeConfig(srv)
-				cfg.Strict = true
-				c := dial(t, cfg)
+				c := dial(t, pipeConfig(srv))
 				if tt.idle {
 					rest(2 * time.Second)
 				}
@@ -111,9 +109,7 @@ func TestBeforeContentEndsRefuses(t *testing.T) {
 func TestBeforeContentEndsTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := smtptest.NewT(t, smtptest.Config{})
-		cfg := pipeConfig(srv)
-		cfg.Strict = true
-		c := dial(t, cfg)
+		c := dial(t, pipeConfig(srv))
 		env := bob()
 		env.BeforeContentEnds = func(context.Context) error {
 			rest(time.Minute)
@@ -216,4 +212,23 @@ func TestAuthFunc(t *testing.T) {
 	if _, err := smtp.NewDialer(cfg); err == nil || !strings.Contains(err.Error(), "Auth and AuthFunc") {
 		t.Errorf("both: %v", err)
 	}
+}
+
+// TestBeforeContentEndsIsStrict: a connection that rested and is closed as the envelope arrives
+// costs nothing, as no content has left.
+func TestBeforeContentEndsIsStrict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := smtptest.NewT(t, smtptest.Config{})
+		srv.On(smtptest.Rule{Command: "MAIL", Action: smtptest.Drop()})
+		c := dial(t, pipeConfig(srv))
+		rest(2 * time.Second)
+		env := bob()
+		env.BeforeContentEnds = func(context.Context) error {
+			t.Error("the hook was called")
+			return nil
+		}
+		if _, err := c.Send(t.Context(), env, text(hello)); !smtp.Stale(err) {
+			t.Errorf("error %v", err)
+		}
+	})
 }

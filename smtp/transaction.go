@@ -126,7 +126,8 @@ func (t *transaction) ready() bool {
 // goesWhole says whether envelope and content leave in one flight.
 func (t *transaction) goesWhole() bool {
 	c := t.c
-	return c.ext.pipelining && c.ext.chunking && t.params.size <= wholeLimit && (!c.d.cfg.Strict || !t.idle)
+	strict := c.d.cfg.Strict || t.env.BeforeContentEnds != nil
+	return c.ext.pipelining && c.ext.chunking && t.params.size <= wholeLimit && (!strict || !t.idle)
 }
 
 // ask has Envelope.BeforeContentEnds agree to the write that can carry the last

@@ -85,7 +85,8 @@ type NewMessage struct {
 	SMTPUTF8   bool
 	EightBit   bool
 	RequireTLS bool
-	// DSN holds the message's DSN parameters (RET, ENVID; RFC 3461) as a JSON object; nil: none.
+	// DSN holds the message's DSN parameters (RET, ENVID; RFC 3461) as a JSON object,
+	// {"return": "HDRS", "envelope_id": "…"}; nil: none.
 	DSN json.RawMessage
 	// SendAt is when the first attempt may be made; zero: now.
 	SendAt time.Time
@@ -113,7 +114,8 @@ type NewRecipient struct {
 	Field string
 	// State is Queued, the default, or Suppressed.
 	State RecipientState
-	// Notify and ORcpt are its DSN parameters (RFC 3461); empty: none.
+	// Notify and ORcpt are its DSN parameters (RFC 3461); empty: none. Notify is "NEVER", or words such as
+	// "SUCCESS,FAILURE" with commas between.
 	Notify string
 	ORcpt  string
 }

@@ -52,8 +52,11 @@ type Claimed struct {
 type ClaimedRecipient struct {
 	N       int
 	Address string
-	Notify  string
-	ORcpt   string
+	// State is where it stood before this claim: Queued, Deferred, or Unknown if this is its one further
+	// attempt after an unknown end (RecipientOutcome.Again).
+	State  RecipientState
+	Notify string
+	ORcpt  string
 }
 
 // Outcome is what one attempt led to.
@@ -75,7 +78,10 @@ type Outcome struct {
 type RecipientOutcome struct {
 	N int
 	// State is Sent, Deferred, Failed, Canceled or Unknown.
-	State    RecipientState
+	State RecipientState
+	// Again says of an Unknown recipient that it is open still: the next claim, at Outcome.NextDue, has it once
+	// more. Without it Unknown is the end. Of no meaning with other states: Deferred is open, the rest is not.
+	Again    bool
 	Code     int
 	Enhanced string
 	Text     string

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// What callers can tell apart. They may come wrapped.
+var (
+	// ErrNotFound says that there is no such row, or that it belongs to another tenant: the two cannot be told apart.
+	ErrNotFound = errors.New("store: not found")
+	// ErrUnavailable says that the database is away, restarting, full or busy. The same call may succeed later. What a
+	// change did is unknown only if the connection broke during its commit; a change tried again must bear that.
+	ErrUnavailable = errors.New("store: the database is not available")
+	// ErrLastAdmin refuses to suspend or demote the only active admin of a tenant.
+	ErrLastAdmin = errors.New("store: this is the tenant's last active admin: make another user admin first")
+	// ErrReused says that a refresh token was used a second time; its whole session has been ended.
+	ErrReused = errors.New("store: the refresh token was used before: its session has been ended")
+
+	// errReference says that a row refers to a row which does not exist, or would be left without it.
+	errReference = errors.New("store: a row refers to one that does not exist")
+	// errAgain says that the transaction lost against another one and may be run again.
+	errAgain = errors.New("store: lost against another transaction")
+)
+
+// ConflictError says that a value which must be unique exists already.
+type ConflictError struct {
+	// Field is the value's name: "email", "name", "id".
+	Field string
+}
+
+// Error names the field, never the value.
+func (e *ConflictError) Error() string { return "store: " + e.Field + " exists already" }
+
+// SchemaError says that the database's tables are not those this binary was made for.
+type SchemaError struct {
+	Have, Want int64 // versions: of the database, of the binary
+}
+
+// Error says what to do.
+func (e *SchemaError) Error() string {
+	switch {
+	case e.Have > e.Want:
+		return fmt.Sprintf("store: the database has schema version %d, newer than this program's %d: start a newer postrider", e.Have, e.Want)
+	case e.Have == 0:
+		return fmt.Sprintf("store: the database has no tables of postrider yet (this program's schema version is %d): run `postrider migrate`", e.Want)
+	}
+	return fmt.Sprintf("store: the database has schema version %d, this program needs %d: run `postrider migrate`", e.Have, e.Want)
+}
+
+// InvalidError says that a value given to the store cannot be kept, and why.
+type InvalidError struct {
+	Field, Reason string
+}
+
+// Error names the field and the reason.
+func (e *InvalidError) Error() string { return "store: " + e.Field + ": " + e.Reason }
+
+// unavailable wraps what a driver said in ErrUnavailable.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// waitError is the error for a wait for a connection that ctx has ended. A deadline means that all were in use, which
+// is the database's state and no wish of the caller.
+func waitError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: every connection is in use: %w", ErrUnavailable, ctx.Err())
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,319 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	// sqliteBusy is how long a transaction waits for another process, such as an administration command.
+	sqliteBusy = 10 * time.Second
+	// sqliteStatements bounds the prepared statements of a connection.
+	sqliteStatements = 500
+)
+
+// sqliteDB is the database file: one connection that writes, and some that read.
+type sqliteDB struct {
+	db      *sql.DB
+	writer  *sqlitePool
+	readers *sqlitePool
+}
+
+// sqliteSource opens the file with the settings of every connection. The journal mode is a property of the file.
+func sqliteSource(path string) (*sql.DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := createPrivate(path); err != nil {
+		return nil, err
+	}
+	query := url.Values{"_pragma": {
+		"busy_timeout(" + strconv.FormatInt(sqliteBusy.Milliseconds(), 10) + ")",
+		"journal_mode(WAL)",
+		"synchronous(FULL)", // a commit is on the disk when it returns
+		"foreign_keys(ON)",
+		"cache_size(-16384)", // KiB: spool and indexes of a busy installation
+		"trusted_schema(OFF)",
+	}}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return nil, fmt.Errorf("store: %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// createPrivate makes the file before SQLite does, readable by its owner only; SQLite gives its side files the same
+// mode. A file that exists is not opened: closing it would drop the locks that SQLite holds in this process.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		if info.Mode().Perm()&0o077 == 0 {
+			return nil
+		}
+		if err := os.Chmod(path, 0o600); err != nil {
+			return fmt.Errorf("store: the database must be readable by its owner only: %w", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("store: cannot make the database: %w", err)
+	}
+	return f.Close()
+}
+
+func openSQLite(path string, maxConns int) (*sqliteDB, error) {
+	db, err := sqliteSource(path)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(maxConns + 1)
+	db.SetMaxIdleConns(maxConns + 1)
+	return &sqliteDB{db: db, writer: newSQLitePool(db, 1), readers: newSQLitePool(db, maxConns)}, nil
+}
+
+func (d *sqliteDB) ping(ctx context.Context) error {
+	return d.run(ctx, scope{}, readOnly, func(t tx) error {
+		var n int
+		return t.row(ctx, "select 1").Scan(&n)
+	})
+}
+
+func (d *sqliteDB) close() error {
+	d.writer.close()
+	d.readers.close()
+	return d.db.Close()
+}
+
+func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) (err error) {
+	pool, begin := d.readers, "begin"
+	if m == readWrite {
+		pool, begin = d.writer, "begin immediate"
+	}
+	c, err := pool.take(ctx)
+	if err != nil {
+		return err
+	}
+	t := &sqliteTx{c: c}
+	done := false
+	defer func() { // also when fn panics
+		if !done {
+			_, rollback := c.conn.ExecContext(context.WithoutCancel(ctx), "rollback")
+			// An error such as a full disk may have rolled back already; then there is none to end, which is no fault.
+			c.broken = c.broken || rollback != nil && !strings.Contains(rollback.Error(), "no transaction is active")
+		}
+		pool.give(c)
+	}()
+	if _, err := c.conn.ExecContext(ctx, begin); err != nil {
+		return classifySQLite(ctx, err)
+	}
+	if err := fn(t); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// What is committed must be reported as committed: the end of ctx does not interrupt it. It takes one sync of the disk.
+	if _, err := c.conn.ExecContext(context.WithoutCancel(ctx), "commit"); err != nil {
+		return classifySQLite(context.WithoutCancel(ctx), err)
+	}
+	done = true
+	return nil
+}
+
+// sqliteTx is a transaction on one connection.
+type sqliteTx struct {
+	c *sqliteConn
+}
+
+func (t *sqliteTx) postgres() bool      { return false }
+func (t *sqliteTx) setTenant(uuid.UUID) {}
+
+func (t *sqliteTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	values, err := sqliteArgs(args)
+	if err != nil {
+		return 0, err
+	}
+	st, err := t.c.prepare(ctx, query)
+	if err != nil {
+		return 0, classifySQLite(ctx, err)
+	}
+	defer st.release()
+	result, err := st.stmt.ExecContext(ctx, values...)
+	if err != nil {
+		return 0, classifySQLite(ctx, err)
+	}
+	return result.RowsAffected()
+}
+
+func (t *sqliteTx) query(ctx context.Context, query string, args ...any) (*rows, error) {
+	values, err := sqliteArgs(args)
+	if err != nil {
+		return nil, err
+	}
+	st, err := t.c.prepare(ctx, query)
+	if err != nil {
+		return nil, classifySQLite(ctx, err)
+	}
+	r, err := st.stmt.QueryContext(ctx, values...)
+	if err != nil {
+		st.release()
+		return nil, classifySQLite(ctx, err)
+	}
+	return &rows{&sqliteRows{ctx: ctx, rows: r, st: st}}, nil
+}
+
+func (t *sqliteTx) row(ctx context.Context, query string, args ...any) row {
+	r, err := t.query(ctx, query, args...)
+	return row{r, err}
+}
+
+func (t *sqliteTx) batch(ctx context.Context, b *batch) error {
+	for i, item := range b.items {
+		if err := t.batchItem(ctx, item); err != nil {
+			return &batchError{i, err}
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) batchItem(ctx context.Context, item batchItem) error {
+	switch {
+	case item.tenant != nil:
+		return nil
+	case item.each != nil:
+		r, err := t.query(ctx, item.sql, item.args...)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		for r.Next() {
+			if err := item.each(r); err != nil {
+				return err
+			}
+		}
+		return r.Err()
+	}
+	n, err := t.exec(ctx, item.sql, item.args...)
+	if item.affected != nil {
+		*item.affected = n
+	}
+	return err
+}
+
+type sqliteRows struct {
+	ctx    context.Context
+	rows   *sql.Rows
+	st     *sqliteStmt
+	values []any
+	dest   []any
+}
+
+func (r *sqliteRows) next() bool { return r.rows.Next() }
+func (r *sqliteRows) err() error { return classifySQLite(r.ctx, r.rows.Err()) }
+
+func (r *sqliteRows) close() {
+	_ = r.rows.Close() // says what Err says
+	if r.st != nil {
+		r.st.release()
+		r.st = nil
+	}
+}
+
+func (r *sqliteRows) scan(dest []any) error {
+	if len(r.values) != len(dest) {
+		r.values, r.dest = make([]any, len(dest)), make([]any, len(dest))
+		for i := range r.values {
+			r.dest[i] = &r.values[i]
+		}
+	}
+	if err := r.rows.Scan(r.dest...); err != nil {
+		return classifySQLite(r.ctx, err)
+	}
+	for i, d := range dest {
+		if err := assign(d, r.values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sqliteArgs writes times as microseconds since 1970 and UUIDs as 16 octets.
+func sqliteArgs(args []any) ([]any, error) {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		v, err := argument(arg)
+		if err != nil {
+			return nil, err
+		}
+		switch v := v.(type) {
+		case time.Time:
+			out[i] = v.UnixMicro()
+		case uuid.UUID:
+			out[i] = v[:]
+		case bool:
+			out[i] = int64(0)
+			if v {
+				out[i] = int64(1)
+			}
+		default:
+			out[i] = v
+		}
+	}
+	return out, nil
+}
+
+// classifySQLite turns what SQLite says into the errors of this package.
+func classifySQLite(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil { // SQLite says "interrupted"
+		return ctx.Err()
+	}
+	if errors.Is(err, sql.ErrConnDone) {
+		return unavailable(err)
+	}
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
+		return &ConflictError{Field: sqliteConflict(e.Error())}
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return fmt.Errorf("%w: %w", errReference, err)
+	}
+	switch e.Code() & 0xff { // the primary code
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL:
+		return unavailable(err)
+	}
+	return fmt.Errorf("store: %w", err)
+}
+
+// sqliteConflict reads the field from "UNIQUE constraint failed: users.tenant_id, users.email_key (2067)": the last
+// column, without the ending of the columns that hold a value in the form in which it is compared.
+func sqliteConflict(text string) string {
+	_, columns, _ := strings.Cut(text, "failed: ")
+	columns, _, _ = strings.Cut(columns, " (")
+	column := columns[strings.LastIndexByte(columns, '.')+1:]
+	return strings.TrimSuffix(column, "_key")
+}

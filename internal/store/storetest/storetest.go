@@ -1,0 +1,57 @@
+// Package storetest opens real databases for tests: a SQLite file of its own, or a database of its own in the private
+// PostgreSQL server of package pgtest. Tests of the store run on both by Each; tests of what stands above it use
+// SQLite, for there is no fake store.
+//
+// It is test support: only tests import it.
+package storetest
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/postrider/postrider/internal/store"
+)
+
+// Open opens the database once more, as a further process does, with the changed configuration. The Store is closed
+// at the end of the test.
+type Open func(change ...func(*store.Config)) *store.Store
+
+// Each runs fn as a subtest on each database, which is empty but migrated.
+func Each(t *testing.T, fn func(t *testing.T, open Open)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { fn(t, sqlite(t)) })
+}
+
+// SQLite opens a new SQLite database with the changed configuration.
+func SQLite(t testing.TB, change ...func(*store.Config)) *store.Store {
+	t.Helper()
+	return sqlite(t)(change...)
+}
+
+func sqlite(t testing.TB) Open {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "postrider.db")
+	if _, err := store.Migrate(t.Context(), store.MigrateConfig{Path: file}); err != nil {
+		t.Fatalf("storetest: %v", err)
+	}
+	return opener(t, store.Config{Path: file})
+}
+
+func opener(t testing.TB, cfg store.Config) Open {
+	return func(change ...func(*store.Config)) *store.Store {
+		t.Helper()
+		for _, c := range change {
+			c(&cfg)
+		}
+		s, err := store.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatalf("storetest: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Errorf("storetest: %v", err)
+			}
+		})
+		return s
+	}
+}

@@ -10,14 +10,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// Outcome is how an audited act ended.
-type Outcome string
-
-// The outcomes.
+// How an audited act ended.
 const (
-	OutcomeDone   Outcome = "done"
-	OutcomeDenied Outcome = "denied"
-	OutcomeFailed Outcome = "failed"
+	AuditDone   = "done"
+	AuditDenied = "denied"
+	AuditFailed = "failed"
 )
 
 // AuditEntry is one line of the audit log: who did what, on what, when, from where, and how it ended.
@@ -29,8 +26,8 @@ type AuditEntry struct {
 	Action   string // "user.create"
 	// TargetKind and TargetID say on what: "user" and its id.
 	TargetKind, TargetID string
-	Outcome              Outcome // empty: done
-	Count                int     // how many such acts are summed up here; 0: 1
+	Outcome              string // empty: AuditDone
+	Count                int    // how many such acts are summed up here; 0: 1
 	// Detail tells more, in words of ours. It never holds secrets or personal data.
 	Detail map[string]string
 }
@@ -46,7 +43,7 @@ func (s *Store) audit(ctx context.Context, t tx, e AuditEntry) error {
 		e.At = s.now()
 	}
 	if e.Outcome == "" {
-		e.Outcome = OutcomeDone
+		e.Outcome = AuditDone
 	}
 	detail, err := json.Marshal(e.Detail)
 	if err != nil {

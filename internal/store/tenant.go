@@ -78,19 +78,10 @@ func (s *Store) TenantByName(ctx context.Context, name string) (uuid.UUID, error
 	return id, err
 }
 
-// OnUnknown is what happens to a message whose final reply was lost: the relay may hold it.
-type OnUnknown string
-
-// The ways.
-const (
-	OnUnknownRetry OnUnknown = "retry" // one further attempt, at least ten minutes later
-	OnUnknownHold  OnUnknown = "hold"  // no further attempt: somebody decides
-)
-
 // Settings are what an admin of a tenant chooses.
 type Settings struct {
 	// OnUnknown is for messages that do not say it themselves. Default: OnUnknownRetry.
-	OnUnknown OnUnknown `json:"on_unknown"`
+	OnUnknown string `json:"on_unknown"`
 	// RetentionDays is how long messages are kept after their last recipient is done. Default: 30. From 0 to 3650.
 	RetentionDays int `json:"retention_days"`
 	// UpdatedAt is when the settings were changed; zero if they never were.
@@ -104,7 +95,7 @@ const (
 
 // SettingsPatch changes the settings whose field is not nil.
 type SettingsPatch struct {
-	OnUnknown     *OnUnknown
+	OnUnknown     *string
 	RetentionDays *int
 }
 

@@ -133,7 +133,7 @@ func TestSettingsAndQuotas(t *testing.T) {
 		if got.OnUnknown != store.OnUnknownRetry || got.RetentionDays != 30 || !got.UpdatedAt.IsZero() {
 			t.Errorf("defaults: %+v", got)
 		}
-		hold, days := store.OnUnknownHold, 7
+		hold, days := string(store.OnUnknownHold), 7
 		for _, patch := range []store.SettingsPatch{{OnUnknown: &hold}, {RetentionDays: &days}} {
 			must[store.Settings](t)(tenant.UpdateSettings(t.Context(), patch, by()))
 		}

@@ -169,3 +169,41 @@ create index revoked_tokens_expiry on revoked_tokens (until);
 call app_protect('revoked_tokens', api => true, delivery => true);
 grant select, insert, update on revoked_tokens to postrider_api;
 grant select, delete on revoked_tokens to postrider_delivery;
+
+-- tenant_id is NULL in the operator's entries. What names people stands in audit_people, so that it can be erased.
+create table audit_entries (
+  tenant_id uuid references tenants (id),
+  id uuid not null,
+  at timestamptz not null,
+  actor_kind text not null,
+  actor_user uuid,
+  actor_token text,
+  actor_role text,
+  action text not null,
+  target_kind text,
+  target_id text,
+  outcome text not null check (outcome in ('done', 'denied', 'failed')),
+  count bigint not null default 1,
+  request_id text,
+  detail jsonb not null default '{}',
+  constraint audit_entries_id unique nulls not distinct (tenant_id, id)
+);
+create index audit_entries_list on audit_entries (tenant_id, at, id);
+call app_protect('audit_entries', api => true, delivery => true);
+create policy api_operator on audit_entries to postrider_api
+  using (app_operator() and tenant_id is null) with check (app_operator() and tenant_id is null);
+grant select, insert on audit_entries to postrider_api, postrider_delivery;
+
+create table audit_people (
+  tenant_id uuid references tenants (id),
+  entry_id uuid not null,
+  addr text,
+  user_agent text,
+  salt bytea not null,
+  constraint audit_people_entry unique nulls not distinct (tenant_id, entry_id),
+  foreign key (tenant_id, entry_id) references audit_entries (tenant_id, id)
+);
+call app_protect('audit_people', api => true, delivery => true);
+create policy api_operator on audit_people to postrider_api
+  using (app_operator() and tenant_id is null) with check (app_operator() and tenant_id is null);
+grant select, insert on audit_people to postrider_api, postrider_delivery;

@@ -1,0 +1,246 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/postrider/postrider/api"
+	"github.com/postrider/postrider/auth"
+	"github.com/postrider/postrider/internal/httpapi"
+	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/store/storetest"
+	"github.com/postrider/postrider/ratelimit"
+)
+
+// secretOfTests signs the tokens of all tests.
+const secretOfTests = "a secret that only tests know, of more than 32 octets"
+
+const passwordOfTests = "correct horse battery"
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// cheap hashes as fast as is allowed: what a hash costs is auth's to test.
+func cheap() *auth.Passwords {
+	return must(auth.NewPasswords(auth.PasswordConfig{Memory: 19 << 10, Iterations: 2, Parallelism: 1, MaxConcurrent: 4}))
+}
+
+var es256 = sync.OnceValue(func() auth.Key {
+	return must(auth.NewPrivateKey("es", must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))))
+})
+
+func hmacKey() auth.Key { return must(auth.NewHMACKey("hs", []byte(secretOfTests))) }
+
+// installation is a service with two tenants, and the credentials of everybody in it.
+type installation struct {
+	t        testing.TB
+	store    *store.Store
+	server   *httpapi.Server
+	handler  http.Handler
+	issuer   *auth.Issuer
+	operator auth.Secret
+	hash     auth.KeyHash
+	log      *syncBuffer
+	a, b     tenant
+}
+
+// tenant is one of the two.
+type tenant struct {
+	name        string
+	id          uuid.UUID
+	admin, user store.User
+}
+
+// unlimited are no limits at all.
+func unlimited() httpapi.Limits { return httpapi.Limits{} }
+
+// install makes a Server over a new SQLite store.
+func install(t testing.TB, change ...func(*httpapi.Config)) *installation {
+	t.Helper()
+	return installOn(t, storetest.SQLite(t), change...)
+}
+
+// installOn makes a Server with two tenants over an empty store.
+func installOn(t testing.TB, st *store.Store, change ...func(*httpapi.Config)) *installation {
+	t.Helper()
+	operator, hash := auth.GenerateOperatorKey()
+	in := &installation{t: t, store: st, operator: operator, hash: hash, issuer: must(auth.NewIssuer(auth.IssuerConfig{Key: hmacKey()}))}
+	passwordHash := must(cheap().Hash(t.Context(), auth.NewSecret(passwordOfTests)))
+	for _, one := range []struct {
+		to   *tenant
+		name string
+	}{{&in.a, "acme"}, {&in.b, "bolt"}} {
+		record, admin, err := st.Operator().CreateTenant(t.Context(), store.NewTenant{
+			Name: one.name, Admin: store.NewUser{Email: "admin@" + one.name + ".example", PasswordHash: passwordHash},
+		}, store.Actor{Kind: store.ActorCommand})
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, err := st.Tenant(record.ID).CreateUser(t.Context(), store.NewUser{
+			Email: "user@" + one.name + ".example", Role: auth.RoleUser, PasswordHash: passwordHash,
+		}, store.Actor{Kind: store.ActorCommand})
+		if err != nil {
+			t.Fatal(err)
+		}
+		*one.to = tenant{name: one.name, id: record.ID, admin: admin, user: user}
+	}
+	in.server, in.log = in.serverOf(change...)
+	in.handler = in.server.Handler()
+	return in
+}
+
+// serverOf makes another Server over the same store: another node.
+func (in *installation) serverOf(change ...func(*httpapi.Config)) (*httpapi.Server, *syncBuffer) {
+	in.t.Helper()
+	log := &syncBuffer{}
+	verifier, err := auth.NewVerifier(in.t.Context(), auth.VerifierConfig{Keys: []auth.Key{hmacKey(), es256()}})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	cfg := httpapi.Config{
+		Store: in.store, Issuer: in.issuer, Tokens: verifier, Operator: in.hash, Passwords: cheap(),
+		Limiter: must(ratelimit.NewMemory(ratelimit.MemoryConfig{})), Limits: unlimited(), Logger: slog.New(slog.NewJSONHandler(log, nil)),
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	server, err := httpapi.New(cfg)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return server, log
+}
+
+// token logs a user in without asking for the password.
+func (in *installation) token(u store.User) string {
+	in.t.Helper()
+	issued, err := in.issuer.Issue(auth.Grant{TenantID: u.TenantID.String(), UserID: u.ID.String(), Role: u.Role})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return issued.Token.Reveal()
+}
+
+// key makes an API key of a user.
+func (in *installation) key(u store.User, change ...func(*store.NewAPIKey)) (auth.APIKey, string) {
+	in.t.Helper()
+	n := store.NewAPIKey{UserID: u.ID, Name: "of tests", Role: u.Role, Scope: auth.ScopeFull}
+	for _, c := range change {
+		c(&n)
+	}
+	key := must(auth.GenerateAPIKey(u.TenantID, n.Test))
+	n.ID, n.Hash = key.ID(), key.Hash()
+	if _, err := in.store.Tenant(u.TenantID).CreateAPIKey(in.t.Context(), n, store.Actor{Kind: store.ActorCommand}); err != nil {
+		in.t.Fatal(err)
+	}
+	return key, key.Reveal()
+}
+
+// call sends one request through the whole chain.
+func (in *installation) call(method, path, credential string, body any) *httptest.ResponseRecorder {
+	in.t.Helper()
+	return call(in.t, in.handler, method, path, credential, body)
+}
+
+func call(t testing.TB, handler http.Handler, method, path, credential string, body any) *httptest.ResponseRecorder {
+	t.Helper()
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(b)
+	default:
+		reader = bytes.NewReader(must(json.Marshal(b)))
+	}
+	r := httptest.NewRequest(method, path, reader)
+	if reader != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if credential != "" {
+		r.Header.Set("Authorization", "Bearer "+credential)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w
+}
+
+// read decodes an answer of the wanted status.
+func read[T any](t testing.TB, w *httptest.ResponseRecorder, status int) T {
+	t.Helper()
+	var v T
+	if w.Code != status {
+		t.Fatalf("status %d, want %d: %s", w.Code, status, w.Body)
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	return v
+}
+
+// refused checks that an answer is a problem document of the status and code, and returns it.
+func refused(t testing.TB, w *httptest.ResponseRecorder, status int, code api.Code) api.Problem {
+	t.Helper()
+	p := read[api.Problem](t, w, status)
+	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("Content-Type %q", got)
+	}
+	if p.Code != code || p.Status != status || p.Type == "" || p.Title == "" || p.RequestID == "" || p.RequestID != w.Header().Get("X-Request-Id") {
+		t.Errorf("problem %s, want code %s", w.Body, code)
+	}
+	return p
+}
+
+// syncBuffer is a log that a test reads.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// clock is one that tests move.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Now()} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Go, where it can: a C compiler for the race
 # detector, then the real servers, each by the install.sh of its test package: mail
-# servers and Python for internal/relaytest, Redis for internal/redistest.
+# servers and Python for internal/relaytest, Redis for internal/redistest, PostgreSQL
+# for internal/pgtest.
 #
 # Needs apt-get, and root or a sudo that asks no password. Where these are missing it
 # says what it could not do and ends well: the tests then skip what they cannot run
@@ -54,3 +55,4 @@ has_compiler || install_compiler || {
 }
 install_servers relaytest
 install_servers redistest
+install_servers pgtest

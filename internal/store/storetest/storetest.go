@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/postrider/postrider/internal/pgtest"
 	"github.com/postrider/postrider/internal/store"
 )
 
@@ -20,6 +21,7 @@ type Open func(change ...func(*store.Config)) *store.Store
 func Each(t *testing.T, fn func(t *testing.T, open Open)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { fn(t, sqlite(t)) })
+	t.Run("postgresql", func(t *testing.T) { fn(t, postgres(t)) })
 }
 
 // SQLite opens a new SQLite database with the changed configuration.
@@ -35,6 +37,27 @@ func sqlite(t testing.TB) Open {
 		t.Fatalf("storetest: %v", err)
 	}
 	return opener(t, store.Config{Path: file})
+}
+
+// Postgres opens a new PostgreSQL database with the changed configuration.
+func Postgres(t testing.TB, change ...func(*store.Config)) *store.Store {
+	t.Helper()
+	return postgres(t)(change...)
+}
+
+func postgres(t testing.TB) Open {
+	t.Helper()
+	server := pgtest.Shared(t)
+	return opener(t, store.Config{URL: server.AdminURL(Database(t, server))})
+}
+
+// Database makes a migrated PostgreSQL database and returns its name. It is removed at the end of the test.
+func Database(t testing.TB, server *pgtest.Server) string {
+	t.Helper()
+	return server.Clone(t, "store", func(url string) error {
+		_, err := store.Migrate(t.Context(), store.MigrateConfig{URL: url})
+		return err
+	})
 }
 
 func opener(t testing.TB, cfg store.Config) Open {

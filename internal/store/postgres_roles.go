@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+)
+
+// The roles that the policies are for. They cannot log in; logins are members.
+const (
+	roleAPI      = "postrider_api"
+	roleDelivery = "postrider_delivery"
+)
+
+// migrationLock is the number of the advisory lock that one migration holds: "postride" in ASCII.
+const migrationLock = 0x706f737472696465
+
+// mustAssume says whether a login must take on role with SET ROLE, since by itself it may do more. The error says
+// why it cannot be used at all.
+func mustAssume(ctx context.Context, conn *pgx.Conn, role string) (bool, error) {
+	var exists bool
+	if err := conn.QueryRow(ctx, "select exists (select from pg_roles where rolname = $1)", role).Scan(&exists); err != nil {
+		return false, err
+	}
+	if !exists {
+		return false, &SchemaError{Want: SchemaVersion()}
+	}
+	var login string
+	var plain, may, owner bool
+	// USAGE is what the login has by itself, MEMBER what it may take on. A superuser has everything.
+	err := conn.QueryRow(ctx, `select current_user,
+		not r.rolsuper and not r.rolbypassrls and pg_has_role(current_user, $1, 'USAGE') and not pg_has_role(current_user, $2, 'USAGE'),
+		pg_has_role(current_user, $1, 'MEMBER'),
+		exists (select from pg_class c where c.relkind in ('r', 'p') and c.relnamespace = current_schema()::regnamespace
+			and c.relname = 'tenants' and pg_has_role(current_user, c.relowner, 'USAGE'))
+		from pg_roles r where r.rolname = current_user`, role, other(role)).Scan(&login, &plain, &may, &owner)
+	switch {
+	case err != nil:
+		return false, err
+	case plain && !owner:
+		return false, nil
+	case !may:
+		return false, fmt.Errorf("store: the database login %q is no member of the role %s: run `postrider migrate` with this URL, or GRANT %s TO it", login, role, role)
+	}
+	// As role it must not be able to get past the policies.
+	var bypass bool
+	err = conn.QueryRow(ctx, `select r.rolsuper or r.rolbypassrls or pg_has_role($1, $2, 'MEMBER') from pg_roles r where r.rolname = $1`, role, other(role)).Scan(&bypass)
+	if err == nil && bypass {
+		err = fmt.Errorf("store: the database role %s could get past row-level security: take SUPERUSER, BYPASSRLS and its membership in %s from it", role, other(role))
+	}
+	return true, err
+}
+
+func other(role string) string {
+	if role == roleAPI {
+		return roleDelivery
+	}
+	return roleAPI
+}
+
+func migratePostgres(ctx context.Context, cfg MigrateConfig) (MigrateReport, error) {
+	config, err := pgx.ParseConfig(cfg.URL)
+	if err != nil {
+		return MigrateReport{}, urlError(err)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = dialTimeout
+	}
+	logins, err := cfg.logins()
+	if err != nil {
+		return MigrateReport{}, err
+	}
+	// One connection holds the lock, the other works: goose wants a database/sql pool of its own.
+	lock, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return MigrateReport{}, classifyPostgres(ctx, nil, err)
+	}
+	defer closeConn(lock) // which frees the lock
+	report, err := migrateLocked(ctx, cfg, lock, config, logins)
+	return report, classifyPostgres(ctx, lock, err)
+}
+
+func migrateLocked(ctx context.Context, cfg MigrateConfig, lock *pgx.Conn, config *pgx.ConnConfig, logins [2]string) (MigrateReport, error) {
+	var may bool
+	var login string
+	if err := lock.QueryRow(ctx, "select rolname, rolsuper or rolbypassrls from pg_roles where rolname = current_user").Scan(&login, &may); err != nil {
+		return MigrateReport{}, err
+	}
+	if !may {
+		// A foreign key that is added under policies is taken for valid whatever the hidden rows say.
+		return MigrateReport{}, fmt.Errorf("store: the login %q cannot migrate: it must be a superuser or have BYPASSRLS (ALTER ROLE %s BYPASSRLS)",
+			login, pgx.Identifier{login}.Sanitize())
+	}
+	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		return MigrateReport{}, err
+	}
+	for _, role := range []string{roleAPI, roleDelivery} {
+		if err := createRole(ctx, lock, role); err != nil {
+			return MigrateReport{}, err
+		}
+	}
+	db := stdlib.OpenDB(*config)
+	defer func() { _ = db.Close() }()
+	report, err := migrateUp(ctx, cfg, goose.DialectPostgres, db, postgresMigrations)
+	if err != nil {
+		return MigrateReport{}, err
+	}
+	return report, grantRoles(ctx, lock, logins)
+}
+
+// logins are the names that will log in for the API and for delivery.
+func (cfg MigrateConfig) logins() (names [2]string, err error) {
+	url := cfg.URL
+	for i, u := range []string{cfg.APIURL, cfg.DeliveryURL} {
+		if u != "" {
+			url = u
+		}
+		config, err := pgx.ParseConfig(url)
+		if err != nil {
+			return names, urlError(err)
+		}
+		names[i] = config.User
+	}
+	return names, nil
+}
+
+// createRole makes a group role. Roles belong to the whole server: another database's migration may make it now.
+func createRole(ctx context.Context, conn *pgx.Conn, role string) error {
+	var exists bool
+	if err := conn.QueryRow(ctx, "select exists (select from pg_roles where rolname = $1)", role).Scan(&exists); err != nil || exists {
+		return err
+	}
+	_, err := conn.Exec(ctx, "create role "+role+" nologin noinherit")
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "42710" || e.Code == "23505") { // duplicate_object, unique_violation
+		return nil
+	}
+	return err
+}
+
+// grantRoles makes the logins members of their roles, where they are not, and lets the roles into the schema.
+func grantRoles(ctx context.Context, conn *pgx.Conn, logins [2]string) error {
+	var schema string
+	if err := conn.QueryRow(ctx, "select quote_ident(current_schema())").Scan(&schema); err != nil {
+		return err
+	}
+	for i, role := range []string{roleAPI, roleDelivery} {
+		if _, err := conn.Exec(ctx, "grant usage on schema "+schema+" to "+role); err != nil {
+			return err
+		}
+		var exists, member bool
+		err := conn.QueryRow(ctx, `select exists (select from pg_roles where rolname = $1),
+			exists (select from pg_auth_members m join pg_roles g on g.oid = m.roleid join pg_roles l on l.oid = m.member
+				where g.rolname = $2 and l.rolname = $1) or exists (select from pg_roles where rolname = $1 and rolsuper)`, logins[i], role).Scan(&exists, &member)
+		switch {
+		case err != nil:
+			return err
+		case !exists:
+			return fmt.Errorf("store: the database has no login %q, which a URL names: CREATE ROLE it first", logins[i])
+		case member:
+			continue
+		}
+		if _, err := conn.Exec(ctx, "grant "+role+" to "+pgx.Identifier{logins[i]}.Sanitize()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -25,6 +25,8 @@ type Config struct {
 	Now func() time.Time
 	// Logger hears of what nobody is told otherwise. Nil: nobody does.
 	Logger *slog.Logger
+	// Checkpoint signs the checkpoints of the audit chain. Nil: entries are chained, and checkpoints are not made.
+	Checkpoint CheckpointSigner
 }
 
 const defaultConns = 10

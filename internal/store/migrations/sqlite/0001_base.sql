@@ -100,33 +100,3 @@ create table revoked_tokens (
   primary key (tenant_id, token_id)
 ) strict;
 create index revoked_tokens_expiry on revoked_tokens (until);
-
--- tenant_id is NULL in the operator's entries. What names people stands in audit_people, so that it can be erased.
-create table audit_entries (
-  tenant_id blob references tenants (id),
-  id blob not null check (length(id) = 16),
-  at integer not null,
-  actor_kind text not null,
-  actor_user blob,
-  actor_token text,
-  actor_role text,
-  action text not null,
-  target_kind text,
-  target_id text,
-  outcome text not null check (outcome in ('done', 'denied', 'failed')),
-  count integer not null default 1,
-  request_id text,
-  detail text not null default '{}',
-  constraint audit_entries_id unique (tenant_id, id)
-) strict;
-create index audit_entries_list on audit_entries (tenant_id, at, id);
-
-create table audit_people (
-  tenant_id blob references tenants (id),
-  entry_id blob not null,
-  addr text,
-  user_agent text,
-  salt blob not null,
-  constraint audit_people_entry unique (tenant_id, entry_id),
-  foreign key (tenant_id, entry_id) references audit_entries (tenant_id, id)
-) strict;

@@ -5,10 +5,13 @@ import (
 	"io"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/postrider/postrider/internal/config"
 )
 
 // cli is the command line. Each command is a struct with its flags and a Run method.
@@ -16,12 +19,42 @@ type cli struct {
 	Send    sendCommand    `cmd:"" help:"Send a message, or one message for each row of a CSV file."`
 	Check   checkCommand   `cmd:"" help:"Connect to a relay, negotiate TLS, authenticate, and report what it offers."`
 	Inbox   inboxCommand   `cmd:"" help:"Run a catch-all SMTP server for development that shows what arrived."`
+	Setup   setupCommand   `cmd:"" help:"Make a service: data directory, keys, first tenant, first admin, first API key."`
+	Migrate migrateCommand `cmd:"" help:"Bring the service's database to this program's version."`
+	Tenant  tenantCommand  `cmd:"" help:"Create, list, suspend and resume tenants."`
+	User    userCommand    `cmd:"" help:"Create, list, suspend and resume users of a tenant; set passwords."`
+	Token   tokenCommand   `cmd:"" help:"Create, verify and revoke tokens."`
+	Audit   auditCommand   `cmd:"" help:"List and verify the audit log."`
+	Keys    keysCommand    `cmd:"" help:"Show and rotate the service's keys."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// newCLI makes the command line; the settings of the service are flags made from their table.
+func newCLI() *cli {
+	var c cli
+	keys := append(databaseSettings(), "jwt_secret", "jwt_keys", "operator_key_hash", "seal_keyset", "audit_key")
+	for _, f := range []*settingsFlags{&c.Setup.settingsFlags, &c.Keys.Show.settingsFlags, &c.Keys.Operator.settingsFlags, &c.Keys.Rotate.settingsFlags} {
+		*f = newSettingsFlags(keys...)
+	}
+	for _, f := range []*settingsFlags{&c.Token.Create.settingsFlags, &c.Token.Verify.settingsFlags, &c.Token.Revoke.settingsFlags} {
+		*f = newSettingsFlags(tokenSettings()...)
+	}
+	for _, f := range []*settingsFlags{&c.Audit.Verify.settingsFlags, &c.Audit.List.settingsFlags} {
+		*f = newSettingsFlags(append(databaseSettings(), "audit_key")...)
+	}
+	for _, f := range []*settingsFlags{
+		&c.Migrate.settingsFlags,
+		&c.Tenant.Create.settingsFlags, &c.Tenant.List.settingsFlags, &c.Tenant.Suspend.settingsFlags, &c.Tenant.Resume.settingsFlags,
+		&c.User.Create.settingsFlags, &c.User.List.settingsFlags, &c.User.Suspend.settingsFlags, &c.User.Resume.settingsFlags, &c.User.Password.settingsFlags,
+	} {
+		*f = newSettingsFlags(databaseSettings()...)
+	}
+	return &c
 }
 
 // groups are the headings of the help, in their order.
 func groups() []kong.Group {
-	return []kong.Group{
+	all := []kong.Group{
 		{Key: "message", Title: "Message:"},
 		{Key: "relay", Title: "Relay:"},
 		{Key: "run", Title: "What to do and to print:"},
@@ -33,6 +66,10 @@ func groups() []kong.Group {
 		{Key: "chaos", Title: "Misbehaviour:"},
 		{Key: "other", Title: "Other:"},
 	}
+	for _, g := range config.Groups() {
+		all = append(all, kong.Group{Key: g, Title: g + ":"})
+	}
+	return all
 }
 
 type versionCommand struct{}
@@ -73,11 +110,10 @@ func (l *lineWriter) Write(b []byte) (int, error) {
 }
 
 func (p *program) run(args []string) int {
-	var c cli
 	helped := false
-	parser, err := kong.New(&c,
+	parser, err := kong.New(newCLI(),
 		kong.Name("postrider"),
-		kong.Description("Gets e-mail to its SMTP relay, with an honest answer for every recipient."),
+		kong.Description("Gets e-mail to its SMTP relay, with an honest answer for every recipient: from the shell, or as a service."),
 		kong.Writers(p.stdout, p.stderr),
 		kong.ExplicitGroups(groups()),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
@@ -119,12 +155,25 @@ func hideSecrets(s string) string {
 	return secret.ReplaceAllString(s, ":***@")
 }
 
+// commandName is the command that was called, with its subcommand, and a space; empty if it is not known.
 func commandName(args []string) string {
-	for _, a := range args {
-		switch a {
-		case "send", "check", "inbox", "version":
-			return a + " "
+	commands := map[string][]string{
+		"send": nil, "check": nil, "inbox": nil, "setup": nil, "serve": nil, "migrate": nil, "version": nil,
+		"tenant": {"create", "list", "suspend", "resume"},
+		"user":   {"create", "list", "suspend", "resume", "password"},
+		"token":  {"create", "verify", "revoke"},
+		"audit":  {"list", "verify"},
+		"keys":   {"show", "rotate", "operator"},
+	}
+	for i, a := range args {
+		subs, ok := commands[a]
+		if !ok {
+			continue
 		}
+		if i+1 < len(args) && slices.Contains(subs, args[i+1]) {
+			a += " " + args[i+1]
+		}
+		return a + " "
 	}
 	return ""
 }

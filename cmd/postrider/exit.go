@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/config"
+	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/mail"
 	"github.com/postrider/postrider/smtp"
 )
@@ -20,6 +22,7 @@ const (
 	exitTemporary   = 75 // EX_TEMPFAIL: may work later
 	exitUnknown     = 76 // EX_PROTOCOL: the relay may or may not hold the message
 	exitNoAuth      = 77 // EX_NOPERM: authentication refused
+	exitConfig      = 78 // EX_CONFIG: the service's settings are wrong
 )
 
 const exitHelp = `Exit status: 0 all accepted, 64 usage, 65 invalid message, 69 rejected, failed or partial, 70 a fault of this machine, 75 temporary failure, 76 unknown (the relay may hold the message), 77 authentication refused.`
@@ -56,6 +59,26 @@ func statusOf(err error) int {
 	}
 	if _, ok := errors.AsType[*smtp.Error](err); ok {
 		return statusOfSMTP(err)
+	}
+	return statusOfService(err)
+}
+
+// statusOfService is statusOf for what commands of the service meet.
+func statusOfService(err error) int {
+	if _, ok := errors.AsType[config.Faults](err); ok {
+		return exitConfig
+	}
+	if _, ok := errors.AsType[*store.InvalidError](err); ok {
+		return exitInvalid
+	}
+	if _, ok := errors.AsType[*store.ConflictError](err); ok {
+		return exitInvalid
+	}
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		return exitTemporary
+	case errors.Is(err, store.ErrLastAdmin), errors.Is(err, store.ErrNotFound):
+		return exitUnavailable
 	}
 	return exitSoftware
 }
@@ -104,7 +127,17 @@ func complain(p *program, err error) {
 		}
 		return
 	}
-	fmt.Fprintf(p.stderr, "postrider: %s\n", strings.TrimPrefix(oneLine(err.Error()), "postrider: "))
+	if faults, ok := errors.AsType[config.Faults](err); ok {
+		for _, f := range faults {
+			fmt.Fprintf(p.stderr, "postrider: %s\n", oneLine(f.Error()))
+		}
+		return
+	}
+	line := strings.TrimPrefix(oneLine(err.Error()), "postrider: ")
+	for _, prefix := range []string{"store: ", "seal: ", "auth: "} { // who says it is not the reader's business
+		line = strings.TrimPrefix(line, prefix)
+	}
+	fmt.Fprintf(p.stderr, "postrider: %s\n", line)
 }
 
 // oneLine makes text of others fit for one line of a terminal.

@@ -20,6 +20,7 @@ type origin struct {
 	layer layer
 	name  string // as the user wrote it: --rate-limit, POSTRIDER_RATE_LIMIT, rate_limit
 	file  string // the settings file, with layerFile
+	from  string // the file that a secret was read from
 }
 
 // String tells it as faults begin: "file.yaml: rate_limit".

@@ -96,6 +96,7 @@ func (l *loader) layer(at layer, values map[string]string) {
 				if given && value != "" {
 					l.fault(o.String(), "%s is given too: leave one of them out", beside)
 				}
+				o.from = path
 				value, given = l.readSecret(o, path), true
 			}
 		}

@@ -176,7 +176,7 @@ func TestSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.JWTSecret.Reveal() != hidden || s.SealKeyset.Reveal() != hidden || s.Embedded() {
+	if s.FileOf("jwt_secret") != "jwt" || s.FileOf("audit_key") != "" || s.JWTSecret.Reveal() != hidden || s.SealKeyset.Reveal() != hidden || s.Embedded() {
 		t.Errorf("the secrets were not read")
 	}
 	var out strings.Builder

@@ -15,7 +15,8 @@ type Settings struct {
 	RedisURL                                               Secret // empty: limits are counted in this process
 
 	TLSCert, TLSKey string // files; both or none
-	MetricsListen   string // host:port; empty: /metrics is with everything else
+	MetricsListen   string // host:port; empty: none of its own
+	MetricsAllow    []netip.Prefix
 
 	JWTSecret              Secret // 32 octets or more; empty: from Data
 	JWTKeys                []Pair // key id and file, the first signs
@@ -31,7 +32,8 @@ type Settings struct {
 	OperatorKeyHash                               string // 64 hexadecimal digits
 	SealKeyset, AuditKey                          Secret // empty: from Data
 	RateLimit, RateLimitAPIKey                    string // as ratelimit.ParsePolicy reads it
-	RateLimitAddress, RateLimitLogin              string
+	RateLimitAddress, RateLimitOperator           string
+	RateLimitLogin, RateLimitLoginAddress         string
 	RateLimitRoutes                               []Pair // route and limit
 	RateLimitRedisAway                            string // memory or refuse
 	TrustedProxies                                []netip.Prefix
@@ -59,3 +61,9 @@ func (s *Settings) Embedded() bool { return s.DatabaseURL.IsZero() }
 
 // Given reports whether the user set a setting, named by its key such as jwt_secret, anywhere.
 func (s *Settings) Given(key string) bool { return s.origins[key].layer != layerDefault }
+
+// FileOf is the file that a secret, named by its key such as seal_keyset, was read from; empty if from none.
+func (s *Settings) FileOf(key string) string { return s.origins[key].from }
+
+// File is the settings file that was read; empty if there was none.
+func (s *Settings) File() string { return s.file }

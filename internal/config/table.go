@@ -71,8 +71,8 @@ func httpSettings() []setting {
 		{key: "hostname", group: groupHTTP, shown: "this host's name", placeholder: "NAME", help: "Name of this node: in logs, and in EHLO to relays that have none of their own.", set: hostname},
 		{key: "body_limit", group: groupHTTP, def: "1MiB", placeholder: "SIZE", help: "Largest request body, for all routes but those that take messages.", set: size(func(s *Settings) *int64 { return &s.BodyLimit }, 1<<10, 1<<30)},
 		{key: "read_header_timeout", group: groupHTTP, def: "10s", placeholder: "TIME", help: "How long a client may take for the header of a request.", set: duration(func(s *Settings) *time.Duration { return &s.ReadHeaderTimeout }, time.Second, time.Hour)},
-		{key: "read_timeout", group: groupHTTP, def: "1m", placeholder: "TIME", help: "How long a client may take for a whole request.", set: duration(func(s *Settings) *time.Duration { return &s.ReadTimeout }, time.Second, 24*time.Hour)},
-		{key: "write_timeout", group: groupHTTP, def: "1m", placeholder: "TIME", help: "How long an answer may take, from the end of the request's header.", set: duration(func(s *Settings) *time.Duration { return &s.WriteTimeout }, time.Second, 24*time.Hour)},
+		{key: "read_timeout", group: groupHTTP, def: "30s", placeholder: "TIME", help: "How long a client may take to send a request's body; for each 64 KiB a second is added.", set: duration(func(s *Settings) *time.Duration { return &s.ReadTimeout }, time.Second, 24*time.Hour)},
+		{key: "write_timeout", group: groupHTTP, def: "30s", placeholder: "TIME", help: "How long a client may take to read each 256 KiB of an answer.", set: duration(func(s *Settings) *time.Duration { return &s.WriteTimeout }, time.Second, 24*time.Hour)},
 		{key: "idle_timeout", group: groupHTTP, def: "2m", placeholder: "TIME", help: "How long a connection without a request is kept.", set: duration(func(s *Settings) *time.Duration { return &s.IdleTimeout }, time.Second, 24*time.Hour)},
 		{key: "shutdown_timeout", group: groupHTTP, def: "30s", placeholder: "TIME", help: "How long requests in flight may take to finish after SIGTERM.", set: duration(func(s *Settings) *time.Duration { return &s.ShutdownTimeout }, 0, time.Hour)},
 	}
@@ -81,9 +81,11 @@ func httpSettings() []setting {
 func limitSettings() []setting {
 	return []setting{
 		{key: "rate_limit", group: groupLimits, def: "50/1m", placeholder: "N/TIME", help: "Requests of one user in any such time; `off` for no limit.", set: text(func(s *Settings) *string { return &s.RateLimit })},
-		{key: "rate_limit_api_key", group: groupLimits, def: "600/1m", placeholder: "N/TIME", help: "Requests with one API key.", set: text(func(s *Settings) *string { return &s.RateLimitAPIKey })},
-		{key: "rate_limit_address", group: groupLimits, def: "60/1m", placeholder: "N/TIME", help: "Requests without valid credentials from one address (IPv6: from one /64).", set: text(func(s *Settings) *string { return &s.RateLimitAddress })},
-		{key: "rate_limit_login", group: groupLimits, def: "10/1m", placeholder: "N/TIME", help: "Attempts to log in to one account.", set: text(func(s *Settings) *string { return &s.RateLimitLogin })},
+		{key: "rate_limit_api_key", group: groupLimits, def: "50/1m", placeholder: "N/TIME", help: "Requests with all API keys of one user together.", set: text(func(s *Settings) *string { return &s.RateLimitAPIKey })},
+		{key: "rate_limit_address", group: groupLimits, def: "50/1m", placeholder: "N/TIME", help: "Requests without valid credentials from one address (IPv6: from one /64).", set: text(func(s *Settings) *string { return &s.RateLimitAddress })},
+		{key: "rate_limit_operator", group: groupLimits, def: "300/1m", placeholder: "N/TIME", help: "Requests with the operator key.", set: text(func(s *Settings) *string { return &s.RateLimitOperator })},
+		{key: "rate_limit_login", group: groupLimits, def: "10/15m", placeholder: "N/TIME", help: "Failed logins to one account, whether it exists or not.", set: text(func(s *Settings) *string { return &s.RateLimitLogin })},
+		{key: "rate_limit_login_address", group: groupLimits, def: "30/15m", placeholder: "N/TIME", help: "Failed logins from one address.", set: text(func(s *Settings) *string { return &s.RateLimitLoginAddress })},
 		{key: "rate_limit_routes", group: groupLimits, placeholder: "ROUTE=N/TIME", list: true, help: "Further limits for single routes, separated by commas; a route is an operation id of `/openapi.json`.", set: pairs(func(s *Settings) *[]Pair { return &s.RateLimitRoutes }, "ROUTE=50/1m")},
 		{key: "rate_limit_redis_away", group: groupLimits, def: "memory", placeholder: "WHAT", help: "While Redis is away: `memory` counts in each node, `refuse` answers 503.", set: oneOf(func(s *Settings) *string { return &s.RateLimitRedisAway }, "memory", "refuse")},
 		{key: "trusted_proxies", group: groupBrowser, placeholder: "NETS", list: true, help: "Addresses and networks of proxies whose X-Forwarded-For counts, separated by commas.", set: networks(func(s *Settings) *[]netip.Prefix { return &s.TrustedProxies })},
@@ -96,7 +98,8 @@ func watchSettings() []setting {
 	return []setting{
 		{key: "log_format", group: groupWatch, def: "json", placeholder: "FORMAT", help: "`json` or `text`; to standard error.", set: oneOf(func(s *Settings) *string { return &s.LogFormat }, "json", "text")},
 		{key: "log_level", group: groupWatch, def: "info", placeholder: "LEVEL", help: "`debug`, `info`, `warn` or `error`.", set: oneOf(func(s *Settings) *string { return &s.LogLevel }, "debug", "info", "warn", "error")},
-		{key: "metrics_listen", group: groupWatch, placeholder: "ADDR", help: "Address that serves `/metrics`, and nothing else, to everybody without credentials. Without it `/metrics` is on `listen` and asks for the operator key.", set: address(func(s *Settings) *string { return &s.MetricsListen })},
+		{key: "metrics_listen", group: groupWatch, placeholder: "ADDR", help: "Address that serves `/metrics`, and nothing else, to everybody without credentials. It is served on `listen` in any case, to this machine, `metrics_allow` and the operator.", set: address(func(s *Settings) *string { return &s.MetricsListen })},
+		{key: "metrics_allow", group: groupWatch, placeholder: "NETS", list: true, help: "Networks that may read `/metrics` without the operator key, separated by commas.", set: networks(func(s *Settings) *[]netip.Prefix { return &s.MetricsAllow })},
 		{key: "otlp_endpoint", group: groupWatch, placeholder: "URL", alias: "OTEL_EXPORTER_OTLP_ENDPOINT", help: "Where traces go by OTLP over HTTP, such as `http://collector:4318`; also read from OTEL_EXPORTER_OTLP_ENDPOINT. Without it nothing is traced.", set: httpURL(func(s *Settings) *string { return &s.OTLPEndpoint })},
 	}
 }

@@ -3,20 +3,15 @@ package telemetry
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
 )
 
 // TraceConfig says where traces go.
@@ -63,25 +58,12 @@ func NewTraces(ctx context.Context, cfg TraceConfig) (*Traces, error) {
 	)}, nil
 }
 
-// Provider makes tracers for packages that have spans of their own.
+// Provider makes tracers for the packages that make spans; nil for the nil Traces.
 func (t *Traces) Provider() oteltrace.TracerProvider {
 	if t == nil {
-		return tracenoop.NewTracerProvider()
+		return nil
 	}
 	return t.provider
-}
-
-// Wrap makes a span of each request to next, named by its route, and goes on with the trace that the caller began (W3C
-// traceparent). The nil Traces returns next.
-func (t *Traces) Wrap(next http.Handler) http.Handler {
-	if t == nil {
-		return next
-	}
-	return otelhttp.NewHandler(next, "http",
-		otelhttp.WithTracerProvider(t.provider),
-		otelhttp.WithMeterProvider(noop.NewMeterProvider()), // metrics are Prometheus'
-		otelhttp.WithPropagators(propagation.TraceContext{}),
-	)
 }
 
 // Shutdown sends what is left and ends the goroutine that sends. ctx bounds it.

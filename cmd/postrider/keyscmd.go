@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/postrider/postrider/auth"
+	"github.com/postrider/postrider/internal/config"
+	"github.com/postrider/postrider/internal/seal"
+)
+
+// keysCommand looks after the service's keys.
+type keysCommand struct {
+	Show     keysShowCommand     `cmd:"" help:"Name the keys in use; none is shown."`
+	Rotate   keysRotateCommand   `cmd:"" help:"Rotate the keys that stored secrets are encrypted with."`
+	Operator keysOperatorCommand `cmd:"" help:"Make a new operator key; the old one is refused from the next start on."`
+}
+
+type keysShowCommand struct{ settingsFlags }
+
+// Run names keys.
+func (c *keysShowCommand) Run(p *program) error {
+	s, faults := c.load()
+	keys, more := readKeys(s, false)
+	if err := append(faults, more...).Err(); err != nil {
+		return err
+	}
+	for i, k := range keys.tokens {
+		use := "verifies"
+		if i == 0 {
+			use = "signs and verifies"
+		}
+		if _, err := fmt.Fprintf(p.stdout, "tokens    %s, %s, %s\n", k.ID(), k.Algorithm(), use); err != nil {
+			return err
+		}
+	}
+	for _, set := range []struct {
+		name, primary, other string
+		keyset               config.Secret
+	}{{"secrets", "seals and opens", "opens", keys.sealKeyset}, {"audit", "signs and verifies", "verifies", keys.auditKey}} {
+		if set.keyset.IsZero() {
+			continue
+		}
+		all, err := seal.Keys([]byte(set.keyset.Reveal()))
+		if err != nil {
+			return err
+		}
+		for _, k := range all {
+			use := set.other
+			if k.Primary {
+				use = set.primary
+			}
+			if _, err := fmt.Fprintf(p.stdout, "%-8s  %s, %s\n", set.name, k.ID, use); err != nil {
+				return err
+			}
+		}
+	}
+	operator := "there is none"
+	if !keys.operator.IsZero() {
+		operator = "set"
+	}
+	_, err := fmt.Fprintf(p.stdout, "operator  %s\n", operator)
+	return err
+}
+
+type keysRotateCommand struct {
+	Step string `arg:"" enum:"add,promote,drop" help:"add, promote or drop."`
+	settingsFlags
+}
+
+// Help is the text between the command's summary and its flags.
+func (*keysRotateCommand) Help() string {
+	return `Rotation takes three steps, so that no node meets a secret that it cannot open: add gives the keyset a key that only opens, promote makes it the one that seals, drop takes the older ones away. After each, give the changed keyset file to every node and restart it. drop only when nothing is sealed with an old key any more.
+
+The keyset is changed where it was read from: seal_keyset_file, or seal-keyset.json in the data directory.`
+}
+
+// Run takes one step of a rotation.
+func (c *keysRotateCommand) Run(p *program) error {
+	s, faults := c.load()
+	keys, more := readKeys(s, false)
+	if err := append(faults, more...).Err(); err != nil {
+		return err
+	}
+	path := s.FileOf("seal_keyset")
+	if path == "" && s.Given("seal_keyset") {
+		return &exitError{exitConfig, s.Fault("seal_keyset", "the keyset is in the setting itself and cannot be changed there: put it into a file and set seal_keyset_file")}
+	}
+	if path == "" {
+		path = filepath.Join(s.Data, sealKeysetFile)
+	}
+	if keys.sealKeyset.IsZero() {
+		return &exitError{exitConfig, fmt.Errorf("there is no keyset in %s yet: postrider setup or serve makes it", s.Data)}
+	}
+	step := map[string]func([]byte) ([]byte, error){"add": seal.AddKey, "promote": seal.Promote, "drop": seal.DropOld}[c.Step]
+	changed, err := step([]byte(keys.sealKeyset.Reveal()))
+	switch {
+	case errors.Is(err, seal.ErrKeyWaiting), errors.Is(err, seal.ErrNoNewKey):
+		return &exitError{exitUnavailable, err}
+	case err != nil:
+		return err
+	}
+	if err := config.ReplaceKey(path, string(changed)); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s is changed: give it to every node and restart it\n", path)
+	return err
+}
+
+type keysOperatorCommand struct{ settingsFlags }
+
+// Run makes a new operator key.
+func (c *keysOperatorCommand) Run(p *program) error {
+	s, faults := c.load()
+	if err := faults.Err(); err != nil {
+		return err
+	}
+	key, hash := auth.GenerateOperatorKey()
+	if s.Data != "" && !s.Given("operator_key") && !s.Given("operator_key_hash") {
+		if err := config.MakeDirectory(s.Data); err != nil {
+			return err
+		}
+		if err := config.ReplaceKey(filepath.Join(s.Data, operatorHashFile), hash.String()); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(p.stdout, "operator  %s\n\nIt is shown this once: keep it. Restart postrider serve, which then takes it in place of the old one.\n", key.Reveal())
+		return err
+	}
+	_, err := fmt.Fprintf(p.stdout, "operator  %s\n\nIt is shown this once: keep it. Give every node %sOPERATOR_KEY_HASH=%s and restart it.\n", key.Reveal(), config.EnvPrefix, hash)
+	return err
+}

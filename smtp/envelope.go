@@ -34,9 +34,9 @@ type Envelope struct {
 	// and the connection too if a write has been made. A transaction with it
 	// is strict (Config.Strict). nil: not called.
 	BeforeContentEnds func(ctx context.Context) error
-	// Trace is called with each line of this transaction's dialogue, beside
-	// and in the way of Config.Trace; nil: no trace. No call comes after Send
-	// has returned.
+	// Trace is called with each line of this transaction's dialogue, as
+	// Config.Trace is and before that; nil: no trace. No call comes after
+	// Send has returned.
 	Trace func(TraceLine)
 }
 

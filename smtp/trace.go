@@ -19,11 +19,11 @@ func (c *Conn) traceLine(dir, text string) {
 	c.traceMu.Lock()
 	defer c.traceMu.Unlock()
 	line := TraceLine{Conn: c.id, Time: time.Now(), Dir: dir, Text: text}
-	if c.trace != nil {
-		c.trace(line)
-	}
 	if f := c.envTrace.Load(); f != nil {
 		(*f)(line)
+	}
+	if c.trace != nil {
+		c.trace(line)
 	}
 }
 

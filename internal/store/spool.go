@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,9 @@ type ClaimRequest struct {
 	// Now decides what is due; zero means the store's clock.
 	Now time.Time
 }
+
+// ErrNotMine says that a claim has passed to another node, which decides about the message from now on.
+var ErrNotMine = errors.New("store: the claim is another node's")
 
 // Claimed is a message that this node alone may send now, with its open recipients.
 type Claimed struct {

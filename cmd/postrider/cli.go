@@ -20,6 +20,7 @@ type cli struct {
 	Check   checkCommand   `cmd:"" help:"Connect to a relay, negotiate TLS, authenticate, and report what it offers."`
 	Inbox   inboxCommand   `cmd:"" help:"Run a catch-all SMTP server for development that shows what arrived."`
 	Setup   setupCommand   `cmd:"" help:"Make a service: data directory, keys, first tenant, first admin, first API key."`
+	Serve   serveCommand   `cmd:"" help:"Run the service."`
 	Migrate migrateCommand `cmd:"" help:"Bring the service's database to this program's version."`
 	Tenant  tenantCommand  `cmd:"" help:"Create, list, suspend and resume tenants."`
 	User    userCommand    `cmd:"" help:"Create, list, suspend and resume users of a tenant; set passwords."`
@@ -32,6 +33,7 @@ type cli struct {
 // newCLI makes the command line; the settings of the service are flags made from their table.
 func newCLI() *cli {
 	var c cli
+	c.Serve.settingsFlags = newSettingsFlags()
 	keys := append(databaseSettings(), "jwt_secret", "jwt_keys", "operator_key_hash", "seal_keyset", "audit_key")
 	for _, f := range []*settingsFlags{&c.Setup.settingsFlags, &c.Keys.Show.settingsFlags, &c.Keys.Operator.settingsFlags, &c.Keys.Rotate.settingsFlags} {
 		*f = newSettingsFlags(keys...)

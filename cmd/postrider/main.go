@@ -1,10 +1,11 @@
-// Command postrider sends mail through an SMTP relay, checks a relay, and runs
-// a catch-all inbox for development.
+// Command postrider sends mail through an SMTP relay, checks a relay, runs a
+// catch-all inbox for development, and runs and administers the service.
 //
-// It only reads the command line, wires the library's parts together and prints
-// answers; what a message is, how it travels and when it is tried again is the
-// business of packages mail, smtp, smtppool, retry and postrider. Exit statuses
-// follow sysexits.h and stand in exit.go.
+// It only reads the command line and the settings, wires parts together and
+// prints answers; what a message is, how it travels and when it is tried again is
+// the business of packages mail, smtp, smtppool, retry and postrider, and what the
+// service does that of the packages under internal. service.go is where its parts
+// meet. Exit statuses follow sysexits.h and stand in exit.go.
 package main
 
 import (
@@ -27,7 +28,8 @@ func main() { os.Exit(realMain()) }
 // realMain runs the command line in the real world and gives the exit status.
 func realMain() int {
 	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup asks to go on without a terminal
+	// nohup asks to go on without a terminal; to a service SIGHUP says that its certificate is new.
+	if serves := len(os.Args) > 1 && os.Args[1] == "serve"; !serves && !signal.Ignored(syscall.SIGHUP) {
 		ending = append(ending, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ending...)

@@ -182,4 +182,6 @@ func TestAChangeIsAudited(t *testing.T) {
 	})
 }
 
-func first(list []store.AuditEntry, _ string, err error) ([]store.AuditEntry, error) { return list, err }
+func first(list []store.AuditEntry, _ string, err error) ([]store.AuditEntry, error) {
+	return list, err
+}

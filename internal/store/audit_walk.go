@@ -96,15 +96,28 @@ type walk struct {
 	links, erased, checkpoints int64
 	good                       AuditCheckpoint // the last one that agreed
 	faults                     int64           // since that one
+
+	// doubt is what the last step's checkpoint said against it. It waits for the step behind, which may say
+	// more: that the last one was put in.
+	doubt *AuditFault
 }
 
 func newWalk(v CheckpointVerifier, find func(context.Context, []byte) (int64, error), fault func(AuditFault)) *walk {
 	w := &walk{verifier: v, find: find, prev: link{hash: chainStart()}}
 	w.fault = func(f AuditFault) {
+		w.settle()
 		w.faults++
 		fault(f)
 	}
 	return w
+}
+
+// settle reports what waits to be reported.
+func (w *walk) settle() {
+	if f := w.doubt; f != nil {
+		w.doubt = nil
+		w.fault(*f)
+	}
 }
 
 // next takes a step; ahead is the one behind it, nil at the end.
@@ -114,6 +127,7 @@ func (w *walk) next(ctx context.Context, s, ahead *step) error {
 	if err != nil {
 		return err
 	}
+	w.settle()
 	if kind, text := s.entryFault(); kind != "" {
 		if kind == AuditChanged && ahead != nil && bytes.Equal(entryHash(s.found.AuditEntry, s.found.committed(partActor), s.found.committed(partSubject)), ahead.entryHash) {
 			kind, text = AuditReordered, "it is the entry of the link behind"
@@ -166,6 +180,7 @@ func (w *walk) link(ctx context.Context, s, ahead *step) (belongs bool, err erro
 		return true, nil
 	}
 	if w.before != nil && bytes.Equal(s.prev, w.before) {
+		w.doubt = nil
 		w.report(&step{link: w.prev}, AuditInserted, "the link behind it follows the one before it")
 		return true, nil
 	}
@@ -185,7 +200,10 @@ func (w *walk) link(ctx context.Context, s, ahead *step) (belongs bool, err erro
 	case at > 0:
 		w.report(s, AuditReordered, fmt.Sprintf("it was made to follow what is now seq %d", at))
 	default:
-		w.report(s, AuditRemoved, "something before it is gone: it follows a link that does not exist")
+		w.fault(AuditFault{
+			Kind: AuditRemoved, Seq: s.seq, To: s.seq,
+			Text: "what stood here is gone: the link that is here now, of entry " + s.entry.String() + ", follows one that does not exist",
+		})
 	}
 	return true, nil
 }
@@ -197,7 +215,7 @@ func (w *walk) report(s *step, kind AuditFaultKind, text string) {
 // atCheckpoint compares a link with the checkpoint that was signed for its place.
 func (w *walk) atCheckpoint(s *step) {
 	p := s.checkpoint
-	if p == nil || !w.signed(*p, "the database") {
+	if p == nil || !w.signed(*p) {
 		return
 	}
 	w.checkpoints++
@@ -206,7 +224,8 @@ func (w *walk) atCheckpoint(s *step) {
 		return
 	}
 	if w.faults == 0 { // or that is how it came to be another one
-		w.fault(rewritten(w.good.Seq, *p))
+		f := rewritten(w.good.Seq, *p)
+		w.doubt = &f
 	}
 }
 
@@ -217,11 +236,11 @@ func rewritten(good int64, p AuditCheckpoint) AuditFault {
 	}
 }
 
-// signed reports whether a checkpoint may be believed.
-func (w *walk) signed(p AuditCheckpoint, from string) bool {
+// signed reports whether a checkpoint of the database may be believed.
+func (w *walk) signed(p AuditCheckpoint) bool {
 	if w.verifier == nil || w.verifier.Verify(p.Signature, p.signed()) == nil {
 		return true
 	}
-	w.fault(AuditFault{Kind: AuditForged, Seq: p.Seq, To: p.Seq, Text: "a checkpoint in " + from + " is not signed by any of the given keys"})
+	w.fault(AuditFault{Kind: AuditForged, Seq: p.Seq, To: p.Seq, Text: "the checkpoint is not signed by any of the given keys"})
 	return false
 }

@@ -4,7 +4,7 @@
 
 create table audit_entries (
   tenant_id blob,
-  id blob not null check (length(id) = 16),
+  id blob not null primary key check (length(id) = 16),
   at integer not null,
   actor_kind text not null,
   actor_user blob,
@@ -20,7 +20,6 @@ create table audit_entries (
   actor_commitment blob,
   subject_commitment blob
 ) strict;
-create unique index audit_entries_id on audit_entries (id, coalesce(tenant_id, x''));
 create index audit_entries_list on audit_entries (tenant_id, at, id);
 
 -- What names people, part by part (0: where the actor came from, 1: the person that is the target), so that it can be
@@ -31,29 +30,27 @@ create table audit_people (
   part integer not null check (part in (0, 1)),
   user_id blob,
   salt blob not null,
-  data text not null
+  data text not null,
+  primary key (entry_id, part)
 ) strict;
-create unique index audit_people_id on audit_people (entry_id, part, coalesce(tenant_id, x''));
 create index audit_people_user on audit_people (tenant_id, user_id);
 
 -- The entries that are not in the chain yet. The trigger sees to it that none is forgotten.
 create table audit_pending (
   tenant_id blob,
-  entry_id blob not null
+  entry_id blob not null primary key
 ) strict;
-create index audit_pending_id on audit_pending (entry_id);
 
 -- hash is the hash of prev, which is that of the link before, and entry_hash.
 create table audit_chain (
   seq integer not null primary key,
   tenant_id blob,
-  entry_id blob not null,
+  entry_id blob not null unique,
   entry_hash blob not null check (length(entry_hash) = 32),
   prev blob not null check (length(prev) = 32),
   hash blob not null check (length(hash) = 32),
   chained_at integer not null
 ) strict;
-create unique index audit_chain_entry on audit_chain (entry_id, coalesce(tenant_id, x''));
 
 create table audit_checkpoints (
   seq integer not null primary key,

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// array is an argument that only PostgreSQL knows: a list of values, as pgx encodes it.
+type array struct{ values any }
+
+// column is a column of a statement that is run for many rows. Kind is the PostgreSQL type of its values.
+type column struct{ name, kind string }
+
+// bulk is a statement for many rows: on PostgreSQL one, with an array for each column; on SQLite the same statement again
+// and again, which is the faster one there (measured: 7.9 against 5.6 thousand rows a second for one with json_each).
+type bulk struct {
+	columns  []column
+	sqlite   string // takes one row: $1 is the tenant, $2 … its columns
+	postgres string // takes all rows: $1 is the tenant, $2 … arrays
+}
+
+// insertInto is the bulk statement that inserts rows with a tenant. suffix follows it on both databases.
+func insertInto(table, suffix string, columns ...column) bulk {
+	names, places, values := make([]string, len(columns)), make([]string, len(columns)), make([]string, len(columns))
+	for i, c := range columns {
+		names[i], places[i] = c.name, "$"+strconv.Itoa(i+2)
+		values[i] = "u." + c.name
+		if c.kind == "jsonb" {
+			values[i] += "::jsonb"
+		}
+	}
+	list := strings.Join(names, ", ")
+	head := fmt.Sprintf("insert into %s (tenant_id, %s) ", table, list)
+	return bulk{
+		columns:  columns,
+		sqlite:   head + "values ($1, " + strings.Join(places, ", ") + ") " + suffix,
+		postgres: head + "select $1, " + strings.Join(values, ", ") + " from " + unnest(columns) + " " + suffix,
+	}
+}
+
+// unnest is the table u of a bulk statement's rows on PostgreSQL.
+func unnest(columns []column) string {
+	names, arrays := make([]string, len(columns)), make([]string, len(columns))
+	for i, c := range columns {
+		kind := c.kind
+		if kind == "jsonb" {
+			kind = "text" // pgx would encode it again
+		}
+		names[i], arrays[i] = c.name, "$"+strconv.Itoa(i+2)+"::"+kind+"[]"
+	}
+	return "unnest(" + strings.Join(arrays, ", ") + ") as u(" + strings.Join(names, ", ") + ")"
+}
+
+// add appends the statement for rows to b. Every row has a value for each column.
+func (s *bulk) add(b *batch, t tx, tenant uuid.UUID, rows [][]any) {
+	switch {
+	case len(rows) == 0:
+	case t.postgres():
+		b.exec(nil, s.postgres, append([]any{tenant}, arrays(s.columns, rows)...)...)
+	default:
+		for _, r := range rows {
+			b.exec(nil, s.sqlite, append([]any{tenant}, r...)...)
+		}
+	}
+}
+
+// arrays turns rows into an argument for each column.
+func arrays(columns []column, rows [][]any) []any {
+	args := make([]any, len(columns))
+	for i, c := range columns {
+		switch c.kind {
+		case "uuid":
+			args[i] = array{list(rows, i, func(v uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: v, Valid: v != uuid.Nil} })}
+		case "timestamptz":
+			args[i] = array{list(rows, i, func(v time.Time) pgtype.Timestamptz {
+				return pgtype.Timestamptz{Time: v.UTC().Truncate(time.Microsecond), Valid: !v.IsZero()}
+			})}
+		case "bigint":
+			args[i] = array{list(rows, i, func(v int64) int64 { return v })}
+		case "boolean":
+			args[i] = array{list(rows, i, func(v bool) bool { return v })}
+		case "bytea":
+			args[i] = array{list(rows, i, func(v []byte) []byte { return v })}
+		case "jsonb":
+			args[i] = array{list(rows, i, func(v json.RawMessage) pgtype.Text { return pgtype.Text{String: string(v), Valid: v != nil} })}
+		default:
+			args[i] = array{list(rows, i, func(v string) string { return v })}
+		}
+	}
+	return args
+}
+
+func list[V, A any](rows [][]any, column int, convert func(V) A) []A {
+	out := make([]A, len(rows))
+	for i, r := range rows {
+		out[i] = convert(r[column].(V))
+	}
+	return out
+}
+
+// ids is the argument for "= any" of statements that only PostgreSQL runs.
+func ids(list []uuid.UUID) array {
+	out := make([]pgtype.UUID, len(list))
+	for i, id := range list {
+		out[i] = pgtype.UUID{Bytes: id, Valid: true}
+	}
+	return array{out}
+}

@@ -18,6 +18,8 @@ func argument(arg any) (any, error) {
 	switch v := arg.(type) {
 	case nil:
 		return nil, nil
+	case array:
+		return v.values, nil
 	case string:
 		return cleanText(v)
 	case []byte:

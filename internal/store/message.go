@@ -60,8 +60,7 @@ const (
 	OnUnknownHold = "hold"
 )
 
-// MaxSmallContent is the content, in bytes, that NewMessage.Content may hold and that
-// comes with a claim. Longer content is written with a ContentWriter before.
+// MaxSmallContent is the content, in bytes, that NewMessage.Content may hold. Longer content is written with a ContentWriter before.
 const MaxSmallContent = 256 << 10
 
 // NewMessage is a message to be accepted.

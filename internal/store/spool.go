@@ -48,7 +48,7 @@ type Claimed struct {
 	// nothing more is tried.
 	UnknownBefore bool
 	Recipients    []ClaimedRecipient
-	// Content is the message if it is at most MaxSmallContent long; nil: OpenContent.
+	// Content is the message if it is short (at most 32 KiB); nil: OpenContent.
 	Content []byte
 }
 

@@ -21,6 +21,9 @@ type Config struct {
 	// MaxConns bounds the connections of each pool: on PostgreSQL there are two pools, on SQLite it is the readers
 	// beside the one writer. 0: 10.
 	MaxConns int
+	// MinFreeBytes is the room on the disk of a SQLite database below which nothing is accepted any more. 0: 256 MiB.
+	// Negative: it is not looked at.
+	MinFreeBytes int64
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger hears of what nobody is told otherwise. Nil: nobody does.
@@ -35,6 +38,7 @@ const defaultConns = 10
 type Store struct {
 	cfg Config
 	db  database
+	spooler
 }
 
 // database is SQLite or PostgreSQL.
@@ -63,6 +67,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = defaultConns
 	}
+	if cfg.MinFreeBytes == 0 {
+		cfg.MinFreeBytes = defaultMinFree
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -87,6 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		_ = db.close()
 		return nil, err
 	}
+	s.startWriters()
 	return s, nil
 }
 
@@ -107,8 +115,11 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// Close waits for the calls that run and closes every connection.
-func (s *Store) Close() error { return s.db.close() }
+// Close waits for the calls that run, writes what is queued for a commit, and closes every connection.
+func (s *Store) Close() error {
+	s.stopWriters()
+	return s.db.close()
+}
 
 // Ping asks the database for a sign of life.
 func (s *Store) Ping(ctx context.Context) error { return s.db.ping(ctx) }

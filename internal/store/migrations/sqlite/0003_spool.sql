@@ -113,6 +113,7 @@ create table recipients (
 	address    text not null,
 	field      text not null,
 	state      text not null,
+	again      integer not null default 0, -- unknown, and tried once more
 	notify     text not null,
 	orcpt      text not null,
 	code       integer not null default 0,

@@ -1,4 +1,3 @@
-// Package store keeps what the two lanes of the service meet at; doc.go says the rest.
 package store
 
 import (

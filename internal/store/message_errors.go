@@ -15,6 +15,10 @@ var (
 	ErrClaimed = errors.New("store: the message is being sent now")
 	// ErrFinished says that nothing of the message is left to send or to withdraw.
 	ErrFinished = errors.New("store: the message has no open recipients")
+	// ErrNotOwner refuses to change a relay that is shared with the tenant.
+	ErrNotOwner = errors.New("store: the relay is the operator's to change")
+	// ErrInUse refuses to remove a relay that messages wait for.
+	ErrInUse = errors.New("store: messages wait for this relay: cancel them, or wait until they are sent")
 	// ErrNotMine says that the claim belongs to another node, or to nobody.
 	ErrNotMine = errors.New("store: the claim is not this node's")
 	// ErrContentGone says that the content was removed when its time was over.

@@ -110,9 +110,9 @@ func (o Operator) SetTenantState(ctx context.Context, id uuid.UUID, state State,
 
 // Quotas bound what a tenant may use. 0: no bound.
 type Quotas struct {
-	MessagesPerDay   int // accepted in the last 24 hours
-	MessagesPerMonth int // accepted in the last 30 days
-	Queued           int // accepted and not done yet
+	MessagesPerDay   int // accepted on a day, UTC
+	MessagesPerMonth int // accepted in a month, UTC
+	Queued           int // with open recipients
 }
 
 // SetQuotas replaces a tenant's quotas.

@@ -19,8 +19,6 @@ var (
 	ErrNotOwner = errors.New("store: the relay is the operator's to change")
 	// ErrInUse refuses to remove a relay that messages wait for.
 	ErrInUse = errors.New("store: messages wait for this relay: cancel them, or wait until they are sent")
-	// ErrNotMine says that the claim belongs to another node, or to nobody.
-	ErrNotMine = errors.New("store: the claim is not this node's")
 	// ErrContentGone says that the content was removed when its time was over.
 	ErrContentGone = errors.New("store: the content was removed")
 )

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -82,50 +83,64 @@ func installOn(t testing.TB, st *store.Store, change ...func(*httpapi.Config)) *
 	t.Helper()
 	operator, hash := auth.GenerateOperatorKey()
 	in := &installation{t: t, store: st, operator: operator, hash: hash, issuer: must(auth.NewIssuer(auth.IssuerConfig{Key: hmacKey()}))}
-	passwordHash := must(cheap().Hash(t.Context(), auth.NewSecret(passwordOfTests)))
-	for _, one := range []struct {
-		to   *tenant
-		name string
-	}{{&in.a, "acme"}, {&in.b, "bolt"}} {
-		record, admin, err := st.Operator().CreateTenant(t.Context(), store.NewTenant{
-			Name: one.name, Admin: store.NewUser{Email: "admin@" + one.name + ".example", PasswordHash: passwordHash},
-		}, store.Actor{Kind: store.ActorCommand})
-		if err != nil {
-			t.Fatal(err)
-		}
-		user, err := st.Tenant(record.ID).CreateUser(t.Context(), store.NewUser{
-			Email: "user@" + one.name + ".example", Role: auth.RoleUser, PasswordHash: passwordHash,
-		}, store.Actor{Kind: store.ActorCommand})
-		if err != nil {
-			t.Fatal(err)
-		}
-		*one.to = tenant{name: one.name, id: record.ID, admin: admin, user: user}
-	}
+	in.a, in.b = in.newTenant(t, "acme"), in.newTenant(t, "bolt")
 	in.server, in.log = in.serverOf(change...)
 	in.handler = in.server.Handler()
 	return in
+}
+
+// hashed is the stored form of passwordOfTests.
+var hashed = sync.OnceValue(func() string {
+	return must(cheap().Hash(context.Background(), auth.NewSecret(passwordOfTests)))
+})
+
+// newTenant makes a tenant with an admin and a user.
+func (in *installation) newTenant(t testing.TB, name string) tenant {
+	t.Helper()
+	by := store.Actor{Kind: store.ActorCommand}
+	record, admin, err := in.store.Operator().CreateTenant(t.Context(), store.NewTenant{
+		Name: name, Admin: store.NewUser{Email: "admin@" + name + ".example", PasswordHash: hashed()},
+	}, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := in.store.Tenant(record.ID).CreateUser(t.Context(), store.NewUser{
+		Email: "user@" + name + ".example", Role: auth.RoleUser, PasswordHash: hashed(),
+	}, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tenant{name: name, id: record.ID, admin: admin, user: user}
 }
 
 // serverOf makes another Server over the same store: another node.
 func (in *installation) serverOf(change ...func(*httpapi.Config)) (*httpapi.Server, *syncBuffer) {
 	in.t.Helper()
 	log := &syncBuffer{}
+	server, err := in.tryServer(append([]func(*httpapi.Config){func(c *httpapi.Config) {
+		c.Logger = slog.New(slog.NewJSONHandler(log, nil))
+	}}, change...)...)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return server, log
+}
+
+// tryServer is serverOf for what may be refused.
+func (in *installation) tryServer(change ...func(*httpapi.Config)) (*httpapi.Server, error) {
+	in.t.Helper()
 	verifier, err := auth.NewVerifier(in.t.Context(), auth.VerifierConfig{Keys: []auth.Key{hmacKey(), es256()}})
 	if err != nil {
 		in.t.Fatal(err)
 	}
 	cfg := httpapi.Config{
 		Store: in.store, Issuer: in.issuer, Tokens: verifier, Operator: in.hash, Passwords: cheap(),
-		Limiter: must(ratelimit.NewMemory(ratelimit.MemoryConfig{})), Limits: unlimited(), Logger: slog.New(slog.NewJSONHandler(log, nil)),
+		Limiter: must(ratelimit.NewMemory(ratelimit.MemoryConfig{})), Limits: unlimited(),
 	}
 	for _, c := range change {
 		c(&cfg)
 	}
-	server, err := httpapi.New(cfg)
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	return server, log
+	return httpapi.New(cfg)
 }
 
 // token logs a user in without asking for the password.

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/store"
@@ -62,7 +63,7 @@ type Config struct {
 	Metrics *prometheus.Registry
 	// MetricsNetworks may read /metrics without the operator key, beside this machine itself.
 	MetricsNetworks []netip.Prefix
-	// Tracing makes a span of each request. Nil: no spans, and no cost.
+	// Tracing makes a span of each request. Nil, or one that does nothing: no spans, and no cost.
 	Tracing trace.TracerProvider
 	// Ready names the parts of the program that are not ready, for /readyz, beside the database, which is asked anyway.
 	// Nil: there are none.
@@ -169,6 +170,9 @@ func (c *Config) fill() {
 	c.Limits = c.Limits.named()
 	c.Proxies = slices.Clone(c.Proxies)
 	c.MetricsNetworks = slices.Clone(c.MetricsNetworks)
+	if _, off := c.Tracing.(tracenoop.TracerProvider); off {
+		c.Tracing = nil
+	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}

@@ -98,7 +98,7 @@ func testLibraries() []string {
 		"github.com/emersion/go-smtp",
 		"github.com/golang-jwt/jwt/v5",
 		"github.com/google/uuid",
-		"github.com/jackc/pgx/v5", // a client of its own beside the store
+		"github.com/jackc/pgx/v5",      // a client of its own beside the store
 		"github.com/redis/go-redis/v9", // the client that ratelimit/redislimit is given
 		"github.com/rogpeppe/go-internal/testscript",
 		"github.com/xdg-go/scram",

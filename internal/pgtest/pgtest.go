@@ -33,7 +33,8 @@ const Superuser = "postgres"
 
 // Config configures a server.
 type Config struct {
-	// NoSync turns fsync off: quicker, and of no use where durability is tested.
+	// NoSync turns fsync off and keeps the data in memory if there is enough: quicker, and of no use where durability
+	// is tested or measured.
 	NoSync bool
 	// Settings are lines for postgresql.conf, such as "max_connections = 20".
 	Settings []string
@@ -57,8 +58,8 @@ type Server struct {
 }
 
 // shared is the server of this test binary: one for all packages' tests in it would be started by whichever comes
-// first, and nobody is the last, so it lives as long as the binary.
-var shared = sync.OnceValues(func() (*Server, error) { return start(Config{}) })
+// first, and nobody is the last, so it lives as long as the binary. It is run with NoSync.
+var shared = sync.OnceValues(func() (*Server, error) { return start(Config{NoSync: true}) })
 
 // Shared returns the server of this test binary. Tests must not stop it.
 func Shared(t testing.TB) *Server {
@@ -108,7 +109,7 @@ func start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{bin: bin, owner: as, password: rand.Text(), made: map[string]error{}}
-	if s.dir, err = as.tempDir(); err != nil {
+	if s.dir, err = as.tempDir(cfg.NoSync); err != nil {
 		return nil, err
 	}
 	if err := s.prepare(cfg); err != nil {

@@ -13,16 +13,16 @@ import (
 	"github.com/postrider/postrider/smtppool"
 )
 
-// Deliver makes one attempt to send a claimed message to its recipients and records what came of it. It
-// returns when that is recorded: as long as the store cannot take it, it is kept and tried
-// again until ctx ends (see Deliverer.Unrecorded), and once more then.
+// Deliver makes one attempt to send a claimed message to its recipients, calls over (nil: not) as soon as the relay has
+// answered, and records what came of it. It returns when that is recorded: as long as the store cannot take it,
+// it is kept and tried again until ctx ends (see Deliverer.Unrecorded), and once more then.
 //
 // The end of ctx interrupts the conversation at once. What cannot have been accepted is
 // then given back untried; what may have been is unknown.
 //
 // The Verdict is complete also with an error. The error is nil if the outcome was recorded; store.ErrNotMine
 // if the claim has passed to another node, which then decides about the message; else the outcome is lost.
-func (l *Lane) Deliver(ctx context.Context, c store.Claimed) (Verdict, error) {
+func (l *Lane) Deliver(ctx context.Context, c store.Claimed, over func(Verdict)) (Verdict, error) {
 	d := l.d
 	a := attempt{claim: &c, begun: d.cfg.Now()}
 	if c.Test {
@@ -32,6 +32,9 @@ func (l *Lane) Deliver(ctx context.Context, c store.Claimed) (Verdict, error) {
 	}
 	a.ended, a.random = d.cfg.Now(), d.cfg.Random()
 	outcome, verdict := a.judge(d.cfg.Node)
+	if over != nil {
+		over(verdict)
+	}
 	var err error
 	if a.lost && verdict.Sent == 0 {
 		err = store.ErrNotMine // whoever has the claim decides, and nothing was sent
@@ -107,7 +110,9 @@ func (d *Deliverer) envelope(a *attempt) *smtp.Envelope {
 			}
 		}
 	}
-	if c.OnUnknown == store.OnUnknownHold {
+	if c.OnUnknown == store.OnUnknownHold || c.UnknownBefore {
+		// Under retry the first copy needs no mark: if this process dies, the message is tried
+		// again. The second one does, or there would be a third.
 		env.BeforeContentEnds = func(ctx context.Context) error {
 			err := d.cfg.Store.Mark(ctx, d.cfg.Node, c.TenantID, c.MessageID)
 			a.lost = a.lost || errors.Is(err, store.ErrNotMine)

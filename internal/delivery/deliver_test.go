@@ -113,7 +113,7 @@ func TestRecordingAtTheEnd(t *testing.T) {
 		defer cancel()
 		b.store.failing = -1
 		c := claim()
-		v, err := b.lane.Deliver(ctx, c)
+		v, err := b.lane.Deliver(ctx, c, nil)
 		if !errors.Is(err, errAway) || !strings.Contains(err.Error(), c.MessageID.String()) || v.Sent != 1 || b.seen[0].Recorded {
 			t.Errorf("%+v, %v", v, err)
 		}
@@ -121,8 +121,27 @@ func TestRecordingAtTheEnd(t *testing.T) {
 		// The last try comes after the end and can succeed.
 		ctx, cancel = context.WithCancel(t.Context())
 		b.store.failing, b.store.onFail = 1, cancel
-		if v, err := b.lane.Deliver(ctx, claim()); err != nil || v.Sent != 1 || len(b.store.outcomes) != 1 {
+		if v, err := b.lane.Deliver(ctx, claim(), nil); err != nil || v.Sent != 1 || len(b.store.outcomes) != 1 {
 			t.Errorf("%+v, %v", v, err)
+		}
+	})
+}
+
+// TestARowThatIsRefused does not keep the node from claiming for ever.
+func TestARowThatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, smtptest.NewT(t, smtptest.Config{}), nil)
+		defer b.close(t)
+		b.store.failing, b.store.failWith = -1, errors.New("no such column")
+		begun := time.Now()
+		over := time.Time{}
+		_, err := b.lane.Deliver(t.Context(), claim(), func(v delivery.Verdict) {
+			if over = time.Now(); v.Sent != 1 {
+				t.Errorf("verdict %+v", v)
+			}
+		})
+		if !errors.Is(err, b.store.failWith) || b.store.tries != 11 || b.d.Unrecorded() != 0 || over != begun || time.Since(begun) > time.Minute {
+			t.Errorf("%v after %d tries in %v", err, b.store.tries, time.Since(begun))
 		}
 	})
 }
@@ -217,7 +236,7 @@ func TestManyAtOnce(t *testing.T) {
 		all.Go(func() {
 			for range 25 {
 				c := claim()
-				if v, err := b.lane.Deliver(t.Context(), c); err != nil || v.Sent != 1 {
+				if v, err := b.lane.Deliver(t.Context(), c, nil); err != nil || v.Sent != 1 {
 					t.Errorf("%+v, %v", v, err)
 				}
 			}

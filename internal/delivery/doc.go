@@ -7,8 +7,8 @@
 // the relay's configuration was refused and messages wait for a person. What concerns
 // the relay and not the message it tells package dispatch in a [Verdict].
 //
-// Under hold it has the mark "content may be accepted" committed before the write that can
-// carry the last octet of the content.
+// Under hold, and before the one further attempt after an unknown end, it has the mark "content may
+// be accepted" committed before the write that can carry the last octet of the content.
 //
 // It does not choose which message is sent or when, does not open or close a relay's
 // circuit, pauses nothing, renders nothing and keeps nothing between attempts: dispatch

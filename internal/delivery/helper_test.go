@@ -3,14 +3,14 @@ package delivery_test
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"pgregory.net/rapid"
 
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/store"
@@ -19,7 +19,7 @@ import (
 
 const hello = "From: ann@example.com\r\nSubject: hello\r\n\r\nHello.\r\n"
 
-var errAway = errors.New("the database is away")
+var errAway = fmt.Errorf("the database is away: %w", store.ErrUnavailable)
 
 // memory is a store that remembers calls in their order.
 type memory struct {
@@ -27,6 +27,7 @@ type memory struct {
 	outcomes []store.Outcome
 	marks    int
 	failing  int // so many Records fail before one succeeds; -1: all
+	failWith error
 	tries    int
 	markErr  error
 	onMark   func()
@@ -54,6 +55,9 @@ func (m *memory) Record(_ context.Context, o store.Outcome) error {
 		if m.onFail != nil {
 			m.onFail()
 		}
+		if m.failWith != nil {
+			return m.failWith
+		}
 		return errAway
 	}
 	m.outcomes = append(m.outcomes, o)
@@ -72,7 +76,7 @@ func (m *memory) OpenContent(_ context.Context, _, content uuid.UUID) (io.ReadCl
 }
 
 // last gives the newest outcome.
-func (m *memory) last(t testing.TB) store.Outcome {
+func (m *memory) last(t rapid.TB) store.Outcome {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -94,7 +98,7 @@ type bench struct {
 }
 
 // newBench makes a lane to srv, which it reaches by net.Pipe. change may be nil.
-func newBench(t testing.TB, srv *smtptest.Server, change func(*delivery.Config, *store.DeliveryRelay)) *bench {
+func newBench(t rapid.TB, srv *smtptest.Server, change func(*delivery.Config, *store.DeliveryRelay)) *bench {
 	t.Helper()
 	b := &bench{srv: srv, store: &memory{contents: map[uuid.UUID][]byte{}}, node: uuid.New()}
 	cfg := delivery.Config{
@@ -116,7 +120,7 @@ func newBench(t testing.TB, srv *smtptest.Server, change func(*delivery.Config, 
 }
 
 // close ends the lane; within a bubble of testing/synctest before the bubble ends.
-func (b *bench) close(t testing.TB) {
+func (b *bench) close(t rapid.TB) {
 	t.Helper()
 	if err := b.lane.Close(context.Background()); err != nil {
 		t.Error(err)
@@ -124,9 +128,9 @@ func (b *bench) close(t testing.TB) {
 }
 
 // deliver makes one attempt, which must be recorded.
-func (b *bench) deliver(t testing.TB, c store.Claimed) (store.Outcome, delivery.Verdict) {
+func (b *bench) deliver(t rapid.TB, c store.Claimed) (store.Outcome, delivery.Verdict) {
 	t.Helper()
-	v, err := b.lane.Deliver(t.Context(), c)
+	v, err := b.lane.Deliver(context.Background(), c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +162,7 @@ func states(o store.Outcome) []store.RecipientState {
 	return s
 }
 
-func wantStates(t testing.TB, o store.Outcome, want ...store.RecipientState) {
+func wantStates(t rapid.TB, o store.Outcome, want ...store.RecipientState) {
 	t.Helper()
 	if got := states(o); !slices.Equal(got, want) {
 		t.Errorf("recipients are %v, want %v", got, want)

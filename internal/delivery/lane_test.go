@@ -125,7 +125,7 @@ func TestRelayDown(t *testing.T) {
 		)
 		for range 10 {
 			all.Go(func() {
-				v, err := b.lane.Deliver(t.Context(), claim())
+				v, err := b.lane.Deliver(t.Context(), claim(), nil)
 				if err != nil {
 					t.Error(err)
 				}
@@ -180,7 +180,7 @@ func TestChangedRow(t *testing.T) {
 		slow.MailFrom = "slow@example.com"
 		var under sync.WaitGroup
 		under.Go(func() {
-			if v, err := b.lane.Deliver(t.Context(), slow); err != nil || v.Sent != 1 {
+			if v, err := b.lane.Deliver(t.Context(), slow, nil); err != nil || v.Sent != 1 {
 				t.Errorf("the one under way: %+v, %v", v, err)
 			}
 		})
@@ -207,7 +207,7 @@ func TestChangedRow(t *testing.T) {
 		}
 		b.close(t)
 		b.close(t)
-		v, err := b.lane.Deliver(t.Context(), claim())
+		v, err := b.lane.Deliver(t.Context(), claim(), nil)
 		if err != nil || !v.Released || v.ConfigRefused {
 			t.Errorf("a closed lane: %+v, %v", v, err)
 		}
@@ -225,7 +225,7 @@ func TestCloseInterrupts(t *testing.T) {
 		b := newBench(t, srv, nil)
 		var under sync.WaitGroup
 		under.Go(func() {
-			if v, err := b.lane.Deliver(t.Context(), claim()); err != nil || v.Unknown != 1 {
+			if v, err := b.lane.Deliver(t.Context(), claim(), nil); err != nil || v.Unknown != 1 {
 				t.Errorf("%+v, %v", v, err)
 			}
 		})

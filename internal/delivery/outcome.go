@@ -53,6 +53,7 @@ func (a *attempt) keep() {
 // judge turns what happened into what is recorded and what dispatch is told.
 func (a *attempt) judge(node uuid.UUID) (store.Outcome, Verdict) {
 	o := store.Outcome{Node: node, MessageID: a.claim.MessageID, TenantID: a.claim.TenantID}
+	o.Attempt.N = a.claim.Attempt // recording twice then does no harm
 	v := a.relay()
 	if due, untried := a.untried(&v); untried {
 		v.Released = true
@@ -186,7 +187,7 @@ func (a *attempt) recipient(i int) store.RecipientOutcome {
 		r.Text = cut("it may have been accepted before; the further attempt: "+r.Text, maxText)
 	case smtp.MaybeAccepted(got.Err):
 		r.State = store.Unknown
-		r.Again = a.claim.OnUnknown != store.OnUnknownHold
+		r.Again = a.claim.OnUnknown != store.OnUnknownHold && !a.claim.UnknownBefore
 	case smtp.IsPermanent(got.Err):
 		r.State = store.Failed
 	default:
@@ -253,7 +254,7 @@ func (a *attempt) next(o *store.Outcome) (gaveUp bool) {
 
 // record is the row of the attempt.
 func (a *attempt) record(v *Verdict, gaveUp bool) store.AttemptRecord {
-	r := store.AttemptRecord{StartedAt: a.begun, EndedAt: a.ended, Phase: string(a.outcome.Phase), Transcript: a.transcript.String()}
+	r := store.AttemptRecord{N: a.claim.Attempt, StartedAt: a.begun, EndedAt: a.ended, Phase: string(a.outcome.Phase), Transcript: a.transcript.String()}
 	decided := &smtp.RecipientOutcome{Reply: a.outcome.Content}
 	refused := 0
 	for i := range slices.Backward(a.outcome.Recipients) {

@@ -62,8 +62,8 @@ func TestDroppedFinalReply(t *testing.T) {
 				}
 				o, _ = b.deliver(t, again(c, o))
 				wantStates(t, o, store.Unknown)
-				if o.Recipients[0].Again || !o.NextDue.IsZero() || len(srv.Transactions()) != 2 {
-					t.Errorf("after the further attempt: %+v; %d copies", o, len(srv.Transactions()))
+				if o.Recipients[0].Again || !o.NextDue.IsZero() || len(srv.Transactions()) != 2 || b.store.marks != 1 {
+					t.Errorf("after the further attempt: %+v; %d copies, %d marks", o, len(srv.Transactions()), b.store.marks)
 				}
 			})
 		})
@@ -178,7 +178,7 @@ func TestMarkThatFails(t *testing.T) {
 				b.store.markErr = tt.err
 				c := claim()
 				c.OnUnknown = store.OnUnknownHold
-				v, err := b.lane.Deliver(t.Context(), c)
+				v, err := b.lane.Deliver(t.Context(), c, nil)
 				if !v.Released || v.Deferred != 0 {
 					t.Errorf("verdict %+v", v)
 				}
@@ -217,7 +217,7 @@ func TestInterrupted(t *testing.T) {
 				defer b.close(t)
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
-				v, err := b.lane.Deliver(ctx, claim())
+				v, err := b.lane.Deliver(ctx, claim(), nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-		"strings"
+	"strings"
 
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/store"

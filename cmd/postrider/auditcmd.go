@@ -121,6 +121,9 @@ func (*auditVerifyCommand) Help() string {
 // Run verifies the log.
 func (c *auditVerifyCommand) Run(p *program) error {
 	return c.with(p, func(i *installation) error {
+		if err := i.need("audit_key"); err != nil {
+			return err
+		}
 		var cfg store.VerifyConfig
 		switch c.Log {
 		case "":

@@ -104,4 +104,3 @@ func (c *certificate) expiry() time.Time {
 	}
 	return pair.Leaf.NotAfter
 }
-

@@ -68,6 +68,9 @@ func statusOfService(err error) int {
 	if _, ok := errors.AsType[config.Faults](err); ok {
 		return exitConfig
 	}
+	if _, ok := errors.AsType[*store.SchemaError](err); ok {
+		return exitConfig
+	}
 	if _, ok := errors.AsType[*store.InvalidError](err); ok {
 		return exitInvalid
 	}

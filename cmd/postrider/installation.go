@@ -8,8 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-
-	"github.com/google/uuid"
+	"slices"
 
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/config"
@@ -22,16 +21,29 @@ type installation struct {
 	logger   *slog.Logger
 	keys     *keyring
 	store    *store.Store
+
+	keyFaults config.Faults
+}
+
+// need reports what is wrong with the keys that are set by these settings. Commands that need none do without any.
+func (i *installation) need(settings ...string) error {
+	var faults config.Faults
+	for _, f := range i.keyFaults {
+		if slices.Contains(settings, f.Setting) {
+			faults = append(faults, f)
+		}
+	}
+	return faults.Err()
 }
 
 // open reads the settings and opens the database. The caller closes it.
 func (f *settingsFlags) open(p *program) (*installation, error) {
 	s, faults := f.load()
-	keys, more := readKeys(s, false)
-	if err := append(faults, more...).Err(); err != nil {
+	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	i := &installation{settings: s, logger: newLogger(p.stderr, s), keys: keys}
+	keys, faults := readKeys(s, false)
+	i := &installation{settings: s, logger: newLogger(p.stderr, s), keys: keys, keyFaults: faults}
 	if s.Embedded() {
 		// SQLite would make a missing file.
 		if _, err := os.Stat(filepath.Join(s.Data, databaseFile)); errors.Is(err, fs.ErrNotExist) {
@@ -119,12 +131,4 @@ func (f *settingsFlags) with(p *program, fn func(*installation) error) (err erro
 	}
 	defer func() { err = errors.Join(err, i.close()) }()
 	return fn(i)
-}
-
-// shortID is an id for a table.
-func shortID(id uuid.UUID) string {
-	if id == uuid.Nil {
-		return "-"
-	}
-	return id.String()
 }

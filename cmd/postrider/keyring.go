@@ -49,13 +49,13 @@ func readKeys(s *config.Settings, makeMissing bool) (*keyring, config.Faults) {
 	if k.sealKeyset = r.secret("seal_keyset", s.SealKeyset, sealKeysetFile, fromOctets(seal.Generate)); !k.sealKeyset.IsZero() {
 		var err error
 		if k.sealer, err = seal.Open([]byte(k.sealKeyset.Reveal())); err != nil {
-			r.fault("seal_keyset", "%v: it is the JSON that postrider setup or keys rotate wrote", err)
+			r.fault("seal_keyset", "%s", strings.TrimPrefix(err.Error(), "seal: "))
 		}
 	}
 	if k.auditKey = r.secret("audit_key", s.AuditKey, auditKeyFile, fromOctets(seal.GenerateSigning)); !k.auditKey.IsZero() {
 		var err error
 		if k.auditor, err = seal.OpenSigner([]byte(k.auditKey.Reveal())); err != nil {
-			r.fault("audit_key", "%v: it is the JSON that postrider setup wrote", err)
+			r.fault("audit_key", "%s", strings.TrimPrefix(err.Error(), "seal: "))
 		}
 	}
 	k.operator = r.operatorHash()

@@ -6,7 +6,9 @@ import (
 )
 
 // quiet keeps only warnings and errors of a logger, for commands whose answer is on standard output.
-func quiet(logger *slog.Logger) *slog.Logger { return slog.New(atLeast{logger.Handler(), slog.LevelWarn}) }
+func quiet(logger *slog.Logger) *slog.Logger {
+	return slog.New(atLeast{logger.Handler(), slog.LevelWarn})
+}
 
 // atLeast drops records below a level.
 type atLeast struct {
@@ -25,4 +27,6 @@ func (a atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 // WithGroup keeps the level.
-func (a atLeast) WithGroup(name string) slog.Handler { return atLeast{a.Handler.WithGroup(name), a.level} }
+func (a atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{a.Handler.WithGroup(name), a.level}
+}

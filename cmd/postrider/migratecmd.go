@@ -15,7 +15,7 @@ import (
 
 // migrateCommand brings the database's tables to the version of this program.
 type migrateCommand struct {
-	Status bool `group:"run" help:"Only say which version the tables have. Exit status 0: this program's; 75: older, and migrate would change that; 70: newer."`
+	Status bool `group:"run" help:"Only say which version the tables have. Exit status 0: this program's; 75: older, and migrate would change that; 78: newer."`
 	settingsFlags
 }
 
@@ -63,7 +63,11 @@ func (c *migrateCommand) status(p *program, s *config.Settings) error {
 			return &exitError{exitTemporary, fmt.Errorf("there is no database in %s yet: run postrider migrate", s.Data)}
 		}
 	}
-	st, err := store.Open(p.ctx, storeConfig(s, &keyring{}, slog.New(slog.DiscardHandler)))
+	cfg := storeConfig(s, &keyring{}, slog.New(slog.DiscardHandler))
+	if !s.Embedded() { // the logins of the others may have no rights yet
+		cfg.URL, cfg.DeliveryURL = migrateConfig(s, nil).URL, ""
+	}
+	st, err := store.Open(p.ctx, cfg)
 	if schema, ok := errors.AsType[*store.SchemaError](err); ok && schema.Have < schema.Want {
 		return &exitError{exitTemporary, err}
 	}
@@ -73,4 +77,3 @@ func (c *migrateCommand) status(p *program, s *config.Settings) error {
 	_, err = fmt.Fprintf(p.stdout, "the schema has version %d, which is this program's\n", store.SchemaVersion())
 	return errors.Join(err, st.Close())
 }
-

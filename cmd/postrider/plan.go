@@ -67,4 +67,3 @@ func newPlan(s *config.Settings, makeKeys bool) (*plan, config.Faults) {
 
 // limiterName is under which the nodes of an installation count together in Redis.
 const limiterName = "postrider:limit:"
-

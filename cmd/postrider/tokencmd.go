@@ -40,6 +40,9 @@ func (c *tokenCreateCommand) Run(p *program) error {
 		if u.State != store.StateActive {
 			return &exitError{exitUnavailable, fmt.Errorf("user %s is %s: a token would be refused", u.Email, u.State)}
 		}
+		if err := i.need("jwt_secret", "jwt_keys"); err != nil {
+			return err
+		}
 		issuer, err := newIssuer(i.settings, i.keys)
 		if err != nil {
 			return err
@@ -130,6 +133,9 @@ func (c *tokenVerifyCommand) Run(p *program) error {
 
 // verify checks signature, times and claims.
 func verify(p *program, i *installation, token string) (auth.Principal, error) {
+	if err := i.need("jwt_secret", "jwt_keys"); err != nil {
+		return auth.Principal{}, err
+	}
 	if len(i.keys.tokens) == 0 {
 		_, err := newIssuer(i.settings, i.keys)
 		return auth.Principal{}, err

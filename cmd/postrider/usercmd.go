@@ -166,4 +166,3 @@ func (f *settingsFlags) withUser(p *program, who theUser, fn func(*installation,
 		return fn(i, u)
 	})
 }
-

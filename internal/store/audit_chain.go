@@ -3,11 +3,8 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -103,9 +100,7 @@ func (s *Store) chain(ctx context.Context, due func(tail link, last AuditCheckpo
 	}
 	if made {
 		// The log is the copy that who can write to the database cannot reach.
-		s.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, checkpointMessage, slog.Int64("seq", last.Seq),
-			slog.String("hash", hex.EncodeToString(last.Hash)), slog.String("signed_at", last.At.Format(time.RFC3339Nano)),
-			slog.String("signature", base64.RawURLEncoding.EncodeToString(last.Signature)))
+		s.cfg.Logger.InfoContext(ctx, checkpointMessage, last.attrs()...)
 	}
 	return n, last, nil
 }

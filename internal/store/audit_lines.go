@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"strconv"
 	"time"
 )
@@ -17,6 +18,14 @@ const checkpointMessage = "audit checkpoint"
 // maxLogLine bounds a line that is looked at; ours have some 400 octets, and what a collector of logs
 // puts around them is small.
 const maxLogLine = 64 << 10
+
+// attrs are the attributes of that line.
+func (p AuditCheckpoint) attrs() []any {
+	return []any{
+		slog.Int64("seq", p.Seq), slog.String("hash", hex.EncodeToString(p.Hash)), slog.String("signed_at", p.At.Format(time.RFC3339Nano)),
+		slog.String("signature", base64.RawURLEncoding.EncodeToString(p.Signature)),
+	}
+}
 
 // readCheckpoints calls each for the checkpoints in a log, in its order. Lines without one, cut ones and overlong ones
 // are passed over: a log is full of other things. It holds one line.
@@ -54,7 +63,7 @@ func parseCheckpoint(line []byte) (AuditCheckpoint, bool) {
 	p.Hash, errs[1] = hex.DecodeString(logField(rest, "hash"))
 	p.At, errs[2] = time.Parse(time.RFC3339Nano, logField(rest, "signed_at"))
 	p.Signature, errs[3] = base64.RawURLEncoding.DecodeString(logField(rest, "signature"))
-	if errors.Join(errs[:]...) != nil || p.Seq < 1 || len(p.Hash) != hashSize {
+	if errors.Join(errs[:]...) != nil || p.Seq < 1 || len(p.Hash) != hashSize || len(p.Signature) == 0 {
 		return AuditCheckpoint{}, false
 	}
 	return p, true

@@ -35,8 +35,8 @@ func chainedPostgres(t *testing.T) (*chained, *pgx.Conn) {
 	return c, conn
 }
 
-// as runs a statement in a role and a scope, and takes back what it did.
-func as(t *testing.T, conn *pgx.Conn, role string, tenant uuid.UUID, operator bool, statement string) (rows int64, err error) {
+// actAs runs a statement in a role and a scope, and takes back what it did.
+func actAs(t *testing.T, conn *pgx.Conn, role string, tenant uuid.UUID, operator bool, statement string) (rows int64, err error) {
 	t.Helper()
 	tx, err := conn.Begin(t.Context())
 	if err != nil {
@@ -110,7 +110,7 @@ func TestRightsOnTheAuditLog(t *testing.T) {
 		{delivery, uuid.Nil, false, "update audit_pending set entry_id = entry_id", refused},
 	} {
 		t.Run(fmt.Sprintf("%s %s", tc.role, tc.statement), func(t *testing.T) {
-			n, err := as(t, conn, tc.role, tc.tenant, tc.operator, tc.statement)
+			n, err := actAs(t, conn, tc.role, tc.tenant, tc.operator, tc.statement)
 			switch {
 			case tc.want == refused && !isRefused(err):
 				t.Errorf("got %d rows, %v; want it refused", n, err)
@@ -130,7 +130,7 @@ func TestRightsOnTheAuditLog(t *testing.T) {
 					continue
 				}
 				statement := fmt.Sprintf(statement, table)
-				_, err := as(t, conn, role, c.tenant, false, statement)
+				_, err := actAs(t, conn, role, c.tenant, false, statement)
 				if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42703" { // no such column
 					continue
 				}

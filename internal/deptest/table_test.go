@@ -81,6 +81,7 @@ func table() []row {
 		{path: "internal/relaytest", testOnly: true, reason: "real servers know nothing of the client under test"},
 		{path: "internal/pgtest", testOnly: true, reason: "real servers know nothing of the client under test"},
 		{path: "internal/store/storetest", testOnly: true, imports: []string{"internal/store", "internal/pgtest"}, reason: "it opens stores for tests of them and of what stands above"},
+		{path: "internal/tokenattack", testOnly: true, imports: []string{"auth"}, reason: "it forges tokens for tests of auth and of what stands above"},
 		{path: "internal/redistest", testOnly: true, reason: "real servers know nothing of the client under test"},
 		{path: "internal/deptest", testOnly: true, reason: "it reads the source and imports none"},
 	}

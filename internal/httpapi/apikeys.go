@@ -188,7 +188,7 @@ func contains(outer, inner netip.Prefix) bool {
 }
 
 type listAPIKeysInput struct {
-	pageOf
+	PageOf
 	UserID string `query:"user_id" format:"uuid" doc:"Only the keys of this user."`
 }
 
@@ -215,7 +215,7 @@ func (s *Server) listAPIKeys(ctx context.Context, in *listAPIKeysInput) (*bodyOf
 }
 
 // ownKey finds a key that the caller may see and change.
-func (s *Server) ownKey(ctx context.Context, in byID) (store.APIKey, error) {
+func (s *Server) ownKey(ctx context.Context, in ByID) (store.APIKey, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return store.APIKey{}, err
@@ -227,17 +227,17 @@ func (s *Server) ownKey(ctx context.Context, in byID) (store.APIKey, error) {
 	return key, reach(ctx, key.UserID)
 }
 
-func (s *Server) getAPIKey(ctx context.Context, in *byID) (*bodyOf[api.APIKey], error) {
+func (s *Server) getAPIKey(ctx context.Context, in *ByID) (*bodyOf[api.APIKey], error) {
 	key, err := s.ownKey(ctx, *in)
 	return answer(apiKeyOf(key), err)
 }
 
 func (s *Server) renameAPIKey(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body api.APIKeyPatch
 },
 ) (*bodyOf[api.APIKey], error) {
-	key, err := s.ownKey(ctx, in.byID)
+	key, err := s.ownKey(ctx, in.ByID)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (s *Server) renameAPIKey(ctx context.Context, in *struct {
 	return answer(apiKeyOf(key), err)
 }
 
-func (s *Server) revokeAPIKey(ctx context.Context, in *byID) (*none, error) {
+func (s *Server) revokeAPIKey(ctx context.Context, in *ByID) (*none, error) {
 	key, err := s.ownKey(ctx, *in)
 	if err != nil {
 		return nil, err

@@ -171,13 +171,7 @@ func (s *Server) flush(ctx context.Context) {
 		}
 	}
 	for piece := range slices.Chunk(s.denials.take(), gatherPiece) {
-		log, ok := any(s.store).(interface {
-			AddAudit(ctx context.Context, entries []store.AuditEntry) error
-		})
-		if !ok {
-			return
-		}
-		if err := log.AddAudit(ctx, piece); err != nil {
+		if err := s.store.AddAudit(ctx, piece); err != nil {
 			s.metrics.auditLost.Add(float64(len(piece)))
 			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "denied attempts could not be written to the audit log", slog.Int("entries", len(piece)), slog.String("error", err.Error()))
 		}

@@ -29,6 +29,10 @@ func (s *Server) operatorRoutes() {
 		ID: "set-quotas", Method: http.MethodPut, Path: "/v1/tenants/{id}/quotas", Tag: tagOperator, Access: op, Status: http.StatusNoContent,
 		Summary: "Bound what a tenant may send",
 	}, s.setQuotas)
+	register(s, operation{
+		ID: "list-operator-audit", Method: http.MethodGet, Path: "/v1/operator/audit", Tag: tagOperator, Access: op,
+		Summary: "Read the operator's audit log, newest first: what belongs to no tenant",
+	}, s.listOperatorAudit)
 }
 
 func (s *Server) createTenant(ctx context.Context, in *bodyOf[api.NewTenant]) (*bodyOf[api.CreatedTenant], error) {
@@ -57,7 +61,7 @@ func (s *Server) createTenant(ctx context.Context, in *bodyOf[api.NewTenant]) (*
 	return &bodyOf[api.CreatedTenant]{Body: api.CreatedTenant{Tenant: tenantRecordOf(record), UserID: admin.ID.String(), Password: shown, APIKey: text}}, nil
 }
 
-func (s *Server) listTenants(ctx context.Context, in *pageOf) (*bodyOf[api.Tenants], error) {
+func (s *Server) listTenants(ctx context.Context, in *PageOf) (*bodyOf[api.Tenants], error) {
 	tenants, next, err := s.store.Operator().Tenants(ctx, in.page())
 	if err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func (s *Server) listTenants(ctx context.Context, in *pageOf) (*bodyOf[api.Tenan
 	return &bodyOf[api.Tenants]{Body: api.Tenants{Data: each(tenants, tenantRecordOf), Next: next}}, nil
 }
 
-func (s *Server) getTenantByID(ctx context.Context, in *byID) (*bodyOf[api.Tenant], error) {
+func (s *Server) getTenantByID(ctx context.Context, in *ByID) (*bodyOf[api.Tenant], error) {
 	id, err := in.uuid()
 	if err != nil {
 		return nil, err
@@ -74,8 +78,8 @@ func (s *Server) getTenantByID(ctx context.Context, in *byID) (*bodyOf[api.Tenan
 	return answer(tenantRecordOf(record), err)
 }
 
-func (s *Server) setState(state store.State) func(context.Context, *byID) (*bodyOf[api.Tenant], error) {
-	return func(ctx context.Context, in *byID) (*bodyOf[api.Tenant], error) {
+func (s *Server) setState(state store.State) func(context.Context, *ByID) (*bodyOf[api.Tenant], error) {
+	return func(ctx context.Context, in *ByID) (*bodyOf[api.Tenant], error) {
 		id, err := in.uuid()
 		if err != nil {
 			return nil, err
@@ -91,7 +95,7 @@ func (s *Server) setState(state store.State) func(context.Context, *byID) (*body
 }
 
 func (s *Server) setQuotas(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body api.Quotas
 },
 ) (*none, error) {

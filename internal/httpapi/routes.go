@@ -19,6 +19,7 @@ func (s *Server) routes() {
 	s.apiKeyRoutes()
 	s.tokenRoutes()
 	s.tenantRoutes()
+	s.auditRoutes()
 	s.operatorRoutes()
 }
 
@@ -32,13 +33,13 @@ const (
 	tagOperator = "Operator"
 )
 
-// byID is a request about one row.
-type byID struct {
+// ByID is a request about one row.
+type ByID struct {
 	ID string `path:"id" format:"uuid" doc:"The id of what the request is about."`
 }
 
 // uuid reads the id. huma has checked the form; only the nil UUID and odd spellings are left.
-func (in byID) uuid() (uuid.UUID, error) { return parseID("id", in.ID) }
+func (in ByID) uuid() (uuid.UUID, error) { return parseID("id", in.ID) }
 
 func parseID(parameter, text string) (uuid.UUID, error) {
 	id, err := auth.ParseID(text)
@@ -48,13 +49,13 @@ func parseID(parameter, text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// pageOf is a request for a part of a list.
-type pageOf struct {
+// PageOf is a request for a part of a list.
+type PageOf struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The greatest number of entries."`
 	After string `query:"after" maxLength:"500" doc:"The next of the page before."`
 }
 
-func (in pageOf) page() store.Page { return store.Page{Limit: in.Limit, After: in.After} }
+func (in PageOf) page() store.Page { return store.Page{Limit: in.Limit, After: in.After} }
 
 // tenantOf is the handle of the caller's tenant.
 func (s *Server) tenantOf(ctx context.Context) store.Tenant {

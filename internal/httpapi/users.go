@@ -74,7 +74,7 @@ func (s *Server) createUser(ctx context.Context, in *bodyOf[api.NewUser]) (*body
 	return &bodyOf[api.CreatedUser]{Body: api.CreatedUser{User: userOf(user), Password: shown}}, nil
 }
 
-func (s *Server) listUsers(ctx context.Context, in *pageOf) (*bodyOf[api.Users], error) {
+func (s *Server) listUsers(ctx context.Context, in *PageOf) (*bodyOf[api.Users], error) {
 	users, next, err := s.tenantOf(ctx).Users(ctx, in.page())
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func each[T, U any](list []T, f func(T) U) []U {
 	return out
 }
 
-func (s *Server) getUser(ctx context.Context, in *byID) (*bodyOf[api.User], error) {
+func (s *Server) getUser(ctx context.Context, in *ByID) (*bodyOf[api.User], error) {
 	id, err := in.uuid()
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (s *Server) getUser(ctx context.Context, in *byID) (*bodyOf[api.User], erro
 }
 
 func (s *Server) updateUser(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body api.UserPatch
 },
 ) (*bodyOf[api.User], error) {
@@ -117,7 +117,7 @@ func (s *Server) updateUser(ctx context.Context, in *struct {
 }
 
 func (s *Server) resetPassword(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body api.ResetPasswordRequest
 },
 ) (*bodyOf[api.ResetPassword], error) {

@@ -148,6 +148,8 @@ func (doc document) value(name string, s schema, id string) any {
 		return "a password of the walker"
 	case strings.Contains(name, "email"): // never the same twice: that one is taken is not what is asked
 		return uuid.NewString() + "@walker.example"
+	case name == "name": // likewise
+		return "walker-" + uuid.NewString()
 	case name == "networks":
 		return []string{"192.0.2.0/24"}
 	}

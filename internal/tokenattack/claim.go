@@ -1,4 +1,4 @@
-package auth_test
+package tokenattack
 
 import (
 	"encoding/json"
@@ -9,18 +9,18 @@ import (
 )
 
 // claimAttacks are signed with the right secret: an issuer that errs, or one that lets others choose claims.
-func claimAttacks(now time.Time) []attack {
-	var all []attack
-	sign := hs256([]byte(secretA))
-	add := func(name string, payload any) { all = append(all, attack{name, forge(header(nil), payload, sign)}) }
-	with := func(name string, value any) map[string]any { return claims(now, map[string]any{name: value}) }
+func (s Suite) claimAttacks(now time.Time) []Attack {
+	var all []Attack
+	sign := hs256([]byte(s.Secret))
+	add := func(name string, payload any) { all = append(all, Attack{name, forge(header(nil), payload, sign)}) }
+	with := func(name string, value any) map[string]any { return s.claims(now, map[string]any{name: value}) }
 
 	for _, name := range []string{"tenant_id", "user_id", "role", "exp"} {
 		add("missing "+name, with(name, nil))
 	}
 	// Every claim with every wrong type.
 	values := map[string]any{
-		"null": null, "true": true, "false": false, "object": map[string]any{}, "array": []any{}, "nested": []any{[]any{tenantA}},
+		"null": null(), "true": true, "false": false, "object": map[string]any{}, "array": []any{}, "nested": []any{[]any{s.Tenant}},
 		"number": 1, "float": 1.5, "string": "x", "empty string": "", "array of itself": []any{"admin"}, "object with value": map[string]any{"value": "admin"},
 	}
 	right := map[string][]string{
@@ -37,7 +37,7 @@ func claimAttacks(now time.Time) []attack {
 	}
 	add("aud for somebody else", with("aud", "https://other.example"))
 	add("aud for somebody else, in an array", with("aud", []string{"https://other.example"}))
-	add("aud with null in it", with("aud", []any{null}))
+	add("aud with null in it", with("aud", []any{null()}))
 
 	// Names match letter for letter, and stand once.
 	for _, name := range []string{"ROLE", "Role", "rol\u0435", "role ", " role", "role\u0000"} {
@@ -47,25 +47,25 @@ func claimAttacks(now time.Time) []attack {
 	}
 	for _, name := range []string{"TENANT_ID", "Tenant_Id", "tenantId", "tenant-id", "tenant_\u0131d", "\u212aid"} {
 		c := with("tenant_id", nil)
-		c[name] = tenantA
+		c[name] = s.Tenant
 		add(fmt.Sprintf("claim named %q", name), c)
 	}
 	c := with("exp", nil)
 	c["EXP"], c["Exp"] = now.Add(time.Hour).Unix(), now.Add(time.Hour).Unix()
 	add("claim named EXP", c)
-	whole := strings.TrimSuffix(toJSON(claims(now, nil)), "}")
+	whole := strings.TrimSuffix(toJSON(s.claims(now, nil)), "}")
 	for _, more := range []string{
-		`"role":"user"`, `"role":"admin"`, `"\u0072ole":"user"`, `"tenant_id":"` + tenantB + `"`, `"user_id":"` + userA2 + `"`,
+		`"role":"user"`, `"role":"admin"`, `"\u0072ole":"user"`, `"tenant_id":"` + s.OtherTenant + `"`, `"user_id":"` + s.OtherUser + `"`,
 		`"exp":9999999999`, `"nbf":0`, `"iat":0`, `"jti":"x"`, `"x":1,"x":2`, `"deep":{"a":1,"a":2}`, `"deep":[{"b":{"a":1,"a":1}}]`,
 	} {
 		add("duplicate "+more, whole+","+more+"}")
 	}
 
 	for name, value := range map[string]string{
-		"nil UUID": "00000000-0000-0000-0000-000000000000", "no hyphens": strings.ReplaceAll(tenantA, "-", ""), "braces": "{" + tenantA + "}",
-		"urn": "urn:uuid:" + tenantA, "trailing space": tenantA + " ", "leading space": " " + tenantA, "newline": tenantA + "\n", "null octet": tenantA + "\x00",
-		"short": tenantA[:35], "long": tenantA + "0", "not hexadecimal": strings.Replace(tenantA, "f", "g", 1), "number": "1", "star": "*", "SQL": "' OR 1=1 --",
-		"two": tenantA + "," + tenantB, "fullwidth": strings.Replace(tenantA, "a", "ａ", 1), "path": "../" + tenantA, "hyphens elsewhere": "0192f00-00000-7000-8000-00000000000a",
+		"nil UUID": "00000000-0000-0000-0000-000000000000", "no hyphens": strings.ReplaceAll(s.Tenant, "-", ""), "braces": "{" + s.Tenant + "}",
+		"urn": "urn:uuid:" + s.Tenant, "trailing space": s.Tenant + " ", "leading space": " " + s.Tenant, "newline": s.Tenant + "\n", "null octet": s.Tenant + "\x00",
+		"short": s.Tenant[:35], "long": s.Tenant + "0", "not hexadecimal": s.Tenant[:35] + "g", "number": "1", "star": "*", "SQL": "' OR 1=1 --",
+		"two": s.Tenant + "," + s.OtherTenant, "fullwidth": s.Tenant[:35] + "ａ", "path": "../" + s.Tenant, "hyphens elsewhere": "0192f00-00000-7000-8000-00000000000a",
 	} {
 		add("tenant_id "+name, with("tenant_id", value))
 		add("user_id "+name, with("user_id", value))
@@ -83,9 +83,9 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-func timeAttacks(now time.Time) []attack {
-	var all []attack
-	sign := hs256([]byte(secretA))
+func (s Suite) timeAttacks(now time.Time) []Attack {
+	var all []Attack
+	sign := hs256([]byte(s.Secret))
 	hour := now.Add(time.Hour).Unix()
 	for name, exp := range map[string]string{
 		"just past leeway": fmt.Sprint(now.Unix() - 32), "a day ago": fmt.Sprint(now.Unix() - 86400), "1970": "0", "1": "1",
@@ -97,7 +97,7 @@ func timeAttacks(now time.Time) []attack {
 		"string of a number": fmt.Sprintf(`"%d"`, hour), "string of a date": `"2099-01-01T00:00:00Z"`, "400 days": fmt.Sprint(now.AddDate(0, 0, 400).Unix()), "year 9999": "253402300799",
 		"array of a number": fmt.Sprintf("[%d]", hour), "object of a number": fmt.Sprintf(`{"$date":%d}`, hour), "hexadecimal string": `"0x7fffffff"`,
 	} {
-		all = append(all, attack{"exp " + name, forge(header(nil), claims(now, map[string]any{"exp": json.RawMessage(exp)}), sign)})
+		all = append(all, Attack{"exp " + name, forge(header(nil), s.claims(now, map[string]any{"exp": json.RawMessage(exp)}), sign)})
 	}
 	for _, claim := range []string{"nbf", "iat"} {
 		for name, value := range map[string]string{
@@ -105,39 +105,39 @@ func timeAttacks(now time.Time) []attack {
 			"year 10000": "253402300800", "negative": "-1", "exponent": "1e9", "beyond int64": "9223372036854775808", "milliseconds": fmt.Sprint(now.UnixMilli()),
 			"string of a number": fmt.Sprintf(`"%d"`, now.Unix()), "empty array": "[]",
 		} {
-			all = append(all, attack{claim + " " + name, forge(header(nil), claims(now, map[string]any{claim: json.RawMessage(value)}), sign)})
+			all = append(all, Attack{claim + " " + name, forge(header(nil), s.claims(now, map[string]any{claim: json.RawMessage(value)}), sign)})
 		}
 	}
 	return all
 }
 
-func roleAttacks(now time.Time) []attack {
-	var all []attack
-	sign := hs256([]byte(secretA))
+func (s Suite) roleAttacks(now time.Time) []Attack {
+	var all []Attack
+	sign := hs256([]byte(s.Secret))
 	for _, role := range []string{
 		"", " ", "Admin", "ADMIN", "aDmin", "admin ", " admin", "admin\n", "admin\x00", "admin\t", "admin,user", "user,admin", "user admin", "admin|user",
 		"administrator", "root", "superuser", "super_admin", "owner", "operator", "system", "service", "null", "undefined", "true", "1", "*", ".*",
 		"\u0430dmin", "adm\u0456n", "ad\u200bmin", "\ufeffadmin", "admin\u00a0", "ａｄｍｉｎ", "adm\u0131n", "a\u0301dmin", "\u202enimda", "USER", "User", "user ", "us\u0435r",
 		"user'--", "admin' OR '1'='1", "../admin", "admin%00", "admin\\u0000", "[\"admin\"]", "{\"role\":\"admin\"}", strings.Repeat("admin", 200), "admin\ufffd",
 	} {
-		all = append(all, attack{fmt.Sprintf("role %.40q", role), forge(header(nil), claims(now, map[string]any{"role": role}), sign)})
+		all = append(all, Attack{fmt.Sprintf("role %.40q", role), forge(header(nil), s.claims(now, map[string]any{"role": role}), sign)})
 	}
-	for _, role := range []any{[]string{"admin"}, []string{"user", "admin"}, map[string]bool{"admin": true}, 7, []any{null}} {
-		all = append(all, attack{fmt.Sprintf("role as %v", role), forge(header(nil), claims(now, map[string]any{"role": role}), sign)})
+	for _, role := range []any{[]string{"admin"}, []string{"user", "admin"}, map[string]bool{"admin": true}, 7, []any{null()}} {
+		all = append(all, Attack{fmt.Sprintf("role as %v", role), forge(header(nil), s.claims(now, map[string]any{"role": role}), sign)})
 	}
 	for _, role := range []string{`"admin\ud800"`, "\"admin\xff\"", `"\ud83d"`} {
-		text := strings.Replace(toJSON(claims(now, nil)), `"role":"admin"`, `"role":`+role, 1)
-		all = append(all, attack{fmt.Sprintf("role text %q", role), forge(header(nil), text, sign)})
+		text := strings.Replace(toJSON(s.claims(now, nil)), `"role":"admin"`, `"role":`+role, 1)
+		all = append(all, Attack{fmt.Sprintf("role text %q", role), forge(header(nil), text, sign)})
 	}
 	return all
 }
 
 // shapeAttacks are no tokens at all, or too much of one.
-func shapeAttacks(now time.Time, good string) []attack {
-	var all []attack
-	sign := hs256([]byte(secretA))
+func (s Suite) shapeAttacks(now time.Time, good string) []Attack {
+	var all []Attack
+	sign := hs256([]byte(s.Secret))
 	parts := strings.Split(good, ".")
-	add := func(name, token string) { all = append(all, attack{name, token}) }
+	add := func(name, token string) { all = append(all, Attack{name, token}) }
 	for i, part := range parts {
 		for _, cut := range []int{0, 1, len(part) / 2, len(part) - 1} {
 			p := append([]string(nil), parts...)
@@ -154,13 +154,13 @@ func shapeAttacks(now time.Time, good string) []attack {
 		add(name, token)
 	}
 	for name, payload := range map[string]string{
-		"empty": "", "null": "null", "array": "[]", "array with the claims": "[" + toJSON(claims(now, nil)) + "]", "string": `"claims"`, "number": "1",
-		"empty object": "{}", "not JSON": "claims", "cut": toJSON(claims(now, nil))[:100], "behind it": toJSON(claims(now, nil)) + "x", "twice": toJSON(claims(now, nil)) + toJSON(claims(now, nil)),
-		"BOM": "\ufeff" + toJSON(claims(now, nil)), "not UTF-8": `{"x":"` + "\xff" + `",` + toJSON(claims(now, nil))[1:], "comment": "/**/" + toJSON(claims(now, nil)),
-		"trailing comma": strings.TrimSuffix(toJSON(claims(now, nil)), "}") + ",}", "single quotes": strings.ReplaceAll(toJSON(claims(now, nil)), `"`, "'"),
-		"array bomb":    `{"x":` + strings.Repeat("[", 2500) + strings.Repeat("]", 2500) + "," + toJSON(claims(now, nil))[1:],
-		"object bomb":   `{"x":` + strings.Repeat(`{"a":`, 900) + "1" + strings.Repeat("}", 900) + "," + toJSON(claims(now, nil))[1:],
-		"unclosed bomb": strings.Repeat(`[`, 5000), "many members": manyMembers(800) + toJSON(claims(now, nil))[1:],
+		"empty": "", "null": "null", "array": "[]", "array with the claims": "[" + toJSON(s.claims(now, nil)) + "]", "string": `"claims"`, "number": "1",
+		"empty object": "{}", "not JSON": "claims", "cut": toJSON(s.claims(now, nil))[:100], "behind it": toJSON(s.claims(now, nil)) + "x", "twice": toJSON(s.claims(now, nil)) + toJSON(s.claims(now, nil)),
+		"BOM": "\ufeff" + toJSON(s.claims(now, nil)), "not UTF-8": `{"x":"` + "\xff" + `",` + toJSON(s.claims(now, nil))[1:], "comment": "/**/" + toJSON(s.claims(now, nil)),
+		"trailing comma": strings.TrimSuffix(toJSON(s.claims(now, nil)), "}") + ",}", "single quotes": strings.ReplaceAll(toJSON(s.claims(now, nil)), `"`, "'"),
+		"array bomb":    `{"x":` + strings.Repeat("[", 2500) + strings.Repeat("]", 2500) + "," + toJSON(s.claims(now, nil))[1:],
+		"object bomb":   `{"x":` + strings.Repeat(`{"a":`, 900) + "1" + strings.Repeat("}", 900) + "," + toJSON(s.claims(now, nil))[1:],
+		"unclosed bomb": strings.Repeat(`[`, 5000), "many members": manyMembers(800) + toJSON(s.claims(now, nil))[1:],
 		"nested token": `"` + good + `"`,
 	} {
 		add("payload "+name, forge(header(nil), payload, sign))
@@ -171,10 +171,10 @@ func shapeAttacks(now time.Time, good string) []attack {
 		"long": toJSON(header(map[string]any{"x": strings.Repeat("x", 3000)})), "behind it": toJSON(header(nil)) + "{}", "not UTF-8": `{"alg":"HS256","kid":"hs","x":"` + "\xff" + `"}`,
 		"many members": manyMembers(180) + toJSON(header(nil))[1:],
 	} {
-		add("header "+name, forge(h, claims(now, nil), sign))
+		add("header "+name, forge(h, s.claims(now, nil), sign))
 	}
 	for _, size := range []int{8<<10 + 1, 64 << 10, 1 << 20} {
-		token := forge(header(nil), claims(now, map[string]any{"x": strings.Repeat("x", size)}), sign)
+		token := forge(header(nil), s.claims(now, map[string]any{"x": strings.Repeat("x", size)}), sign)
 		add(fmt.Sprintf("good but %d octets", size), token)
 	}
 	return all

@@ -78,10 +78,9 @@ func (l *limits) reserved(recipients int) bool {
 	return (l.minute.limit == 0 || l.minute.ahead >= 1) && (l.day.limit == 0 || l.day.ahead >= recipients)
 }
 
-// low says that less than half of the reserve is left: it is time to save.
-func (l *limits) low() bool {
-	return l.minute.limit > 0 && l.minute.ahead <= l.minute.reserve/2 || l.day.limit > 0 && l.day.ahead <= l.day.reserve/2
-}
+// low says that less than half of the reserve is left: it is time to save. Where there is no reserve, since the limit is used up, a save would bring
+// none.
+func (l *limits) low() bool { return l.minute.low() || l.day.low() }
 
 // room says how many messages may start within a time from now on, as far as the minute's limit goes; limit if there is none.
 func (l *limits) room(now time.Time, within time.Duration, limit int) int {

@@ -142,6 +142,9 @@ func (w *window) save(now time.Time, ahead int) windowState {
 // saved tells that the state that save returned last has been written: its reserve can be used.
 func (w *window) saved() { w.ahead = max(0, w.reserve-w.since) }
 
+// low says that less than half of the reserve is left.
+func (w *window) low() bool { return w.limit > 0 && w.ahead < (w.reserve+1)/2 }
+
 // coarse is the step of a saved state, in ms: the 60th part of the span, so that the state stays small.
 func (w *window) coarse() int64 { return max(w.step, w.span/60).Milliseconds() }
 

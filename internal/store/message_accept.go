@@ -295,6 +295,7 @@ func (s *Store) announce(units []unit) {
 		return
 	}
 	var relays []uuid.UUID
+	later := false
 	for _, u := range units {
 		a, ok := u.(*acceptUnit)
 		if !ok || a.err != nil || a.replay != nil {
@@ -303,18 +304,20 @@ func (s *Store) announce(units []unit) {
 		for i := range a.msgs {
 			if !a.msgs[i].SendAt.After(a.now) {
 				relays = append(relays, a.msgs[i].RelayID)
+			} else {
+				later = true
 			}
 		}
 	}
-	if len(relays) == 0 {
+	if len(relays) == 0 && !later {
 		return
 	}
 	slices.SortFunc(relays, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	(*fn)(slices.Compact(relays))
 }
 
-// OnAccepted names the function that is told, after each commit, of the relays that have got messages due now. It must not
-// block, and replaces the one named before; nil names none.
+// OnAccepted names the function that is told, after each commit, of the relays that have got messages due now; none, if all
+// that was accepted is for later. It must not block, and replaces the one named before; nil names none.
 func (s *Store) OnAccepted(fn func(relays []uuid.UUID)) {
 	if fn == nil {
 		s.accepted.Store(nil)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -176,13 +177,8 @@ type RelayState struct {
 	Failures int `json:"failures,omitempty"`
 	// Window is the slow-down's present number of connections; 0: not slowed down.
 	Window float64 `json:"window,omitempty"`
-	// Day is the UTC day (2006-01-02) that Recipients counts.
-	Day string `json:"day,omitempty"`
-	// Recipients are those accepted by the relay on that day.
-	Recipients int `json:"recipients,omitempty"`
-	// Minute holds when the messages of the last minute were started, the oldest first,
-	// in Unix milliseconds.
-	Minute []int64 `json:"minute,omitempty"`
+	// Counters are what the relay was sent in the last minute and the last day, as package dispatch counts it.
+	Counters json.RawMessage `json:"counters,omitempty"`
 }
 
 // DeliveryRelay is a relay with what only delivery may see.

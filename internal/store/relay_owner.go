@@ -184,11 +184,8 @@ func (o relayOwner) update(ctx context.Context, id uuid.UUID, patch RelayPatch, 
 		}
 		if r.Pause.Kind == PauseAuth { // what was refused may be right now
 			r.Pause = Pause{}
-			r.NotBefore = time.Time{}
 		}
-		if r.Host != old.Host || r.Port != old.Port || r.TLS != old.TLS {
-			r.NotBefore = time.Time{} // the circuit was another server's
-		}
+		r.NotBefore = time.Time{} // another server, or other limits: it is tried anew
 		domains, limits, schedule, err := relayJSON(r)
 		if err != nil {
 			return err

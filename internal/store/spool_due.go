@@ -152,10 +152,11 @@ func (s *Store) DueTenants(ctx context.Context, relay uuid.UUID, now time.Time) 
 	return list, nil
 }
 
-// NextDue is when the next message may be sent, which may have passed; zero when none waits. What is paused or suspended
-// does not count.
+// NextDue is when the next message may be sent that may not be sent yet; zero when there is none. What is paused or suspended
+// does not count, nor what stands behind a message of its turn that is due: whoever has sent that asks again.
 func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
-	turns, err := s.turns(ctx, uuid.Nil, s.now())
+	now := s.now()
+	turns, err := s.turns(ctx, uuid.Nil, now)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -168,7 +169,7 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 		if t.notBefore.After(at) {
 			at = t.notBefore
 		}
-		if next.IsZero() || at.Before(next) {
+		if at.After(now) && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
 	}

@@ -166,6 +166,10 @@ func TestLargeContent(t *testing.T) {
 		if got := srv.Transactions(); len(got) != 1 || got[0].Text() != body || b.store.opened != 2 {
 			t.Errorf("%d messages, opened %d times", len(got), b.store.opened)
 		}
+		b.store.openErr = store.ErrContentGone
+		o, _ = b.deliver(t, c)
+		wantStates(t, o, store.Failed)
+		b.store.openErr = nil
 		b.store.contents[c.ContentID] = []byte(body[:1000])
 		o, _ = b.deliver(t, c)
 		wantStates(t, o, store.Failed) // a content that was cut off stays so

@@ -34,6 +34,7 @@ type memory struct {
 	onFail   func()
 	contents map[uuid.UUID][]byte
 	opened   int
+	openErr  error
 }
 
 func (m *memory) Mark(context.Context, uuid.UUID, uuid.UUID, uuid.UUID) error {
@@ -69,6 +70,9 @@ func (m *memory) OpenContent(_ context.Context, _, content uuid.UUID) (io.ReadCl
 	defer m.mu.Unlock()
 	m.opened++
 	b, ok := m.contents[content]
+	if m.openErr != nil {
+		return nil, m.openErr
+	}
 	if !ok {
 		return nil, errAway
 	}

@@ -68,7 +68,7 @@ func playMessage(t *rapid.T) {
 		}
 		for _, command := range []string{smtptest.CommandGreeting, "EHLO", "MAIL", "RCPT", "DATA", "BDAT", smtptest.CommandContent} {
 			// Below 0 nothing special: most commands go well.
-			if i := rapid.IntRange(-6, len(misfortunes())-1).Draw(t, command); i >= 0 {
+			if i := rapid.IntRange(-9, len(misfortunes())-1).Draw(t, command); i >= 0 {
 				rule := smtptest.Rule{Command: command, Action: misfortunes()[i]}
 				if command == "RCPT" {
 					rule.Match = rapid.SampledFrom(addresses).Draw(t, "whose RCPT")

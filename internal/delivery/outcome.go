@@ -188,7 +188,7 @@ func (a *attempt) recipient(i int) store.RecipientOutcome {
 	case smtp.MaybeAccepted(got.Err):
 		r.State = store.Unknown
 		r.Again = a.claim.OnUnknown != store.OnUnknownHold && !a.claim.UnknownBefore
-	case smtp.IsPermanent(got.Err):
+	case smtp.IsPermanent(got.Err), errors.Is(got.Err, store.ErrContentGone):
 		r.State = store.Failed
 	default:
 		// Also what the relay refuses by its configuration, if others of this message were tried.

@@ -66,3 +66,8 @@ func must[T any](t *testing.T) func(T, error) T {
 func at(minutes int) time.Time {
 	return time.Date(2026, 5, 1, 12, minutes, 0, 0, time.UTC)
 }
+
+// fixed is a clock that stands.
+func fixed(at time.Time) func() time.Time {
+	return func() time.Time { return at }
+}

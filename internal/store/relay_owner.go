@@ -143,12 +143,11 @@ func relayConflict(err error) error {
 }
 
 func (o relayOwner) setPassword(ctx context.Context, q tx, relay uuid.UUID, sealed []byte) error {
-	if len(sealed) == 0 {
-		_, err := q.exec(ctx, "delete from relay_credentials where relay_id = $1 and tenant_id is not distinct from $2", relay, o.tenant)
+	_, err := q.exec(ctx, "delete from relay_credentials where relay_id = $1 and tenant_id is not distinct from $2", relay, o.tenant)
+	if err != nil || len(sealed) == 0 {
 		return err
 	}
-	_, err := q.exec(ctx, `insert into relay_credentials (relay_id, tenant_id, sealed) values ($1, $2, $3)
-		on conflict (relay_id) do update set sealed = excluded.sealed`, relay, o.tenant, sealed)
+	_, err = q.exec(ctx, "insert into relay_credentials (relay_id, tenant_id, sealed) values ($1, $2, $3)", relay, o.tenant, sealed)
 	return err
 }
 

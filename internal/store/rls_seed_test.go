@@ -34,6 +34,7 @@ type column struct {
 type uniqueIndex struct {
 	name    string
 	columns []string
+	text    string // the whole definition
 }
 
 type foreignKey struct {
@@ -69,7 +70,8 @@ func readCatalogue(ctx context.Context, conn *pgx.Conn) ([]table, error) {
 	return tables, nil
 }
 
-var quotedLiteral = regexp.MustCompile(`'([^']*)'::text`)
+// allowed finds the first value in "CHECK ((role = ANY (ARRAY['user'::text, …])))" and "… ARRAY[0, 1]".
+var allowed = regexp.MustCompile(`'([^']*)'::text|ARRAY\[\(?(\d+)`)
 
 func (t *table) read(ctx context.Context, conn *pgx.Conn) error {
 	found, err := conn.Query(ctx, `select a.attname, format_type(a.atttypid, null), a.attnotnull,
@@ -83,8 +85,8 @@ func (t *table) read(ctx context.Context, conn *pgx.Conn) error {
 	t.columns, err = pgx.CollectRows(found, func(r pgx.CollectableRow) (c column, err error) {
 		var check string
 		err = r.Scan(&c.name, &c.kind, &c.notNull, &c.defaulted, &check)
-		if m := quotedLiteral.FindStringSubmatch(check); m != nil {
-			c.literal = m[1]
+		if m := allowed.FindStringSubmatch(check); m != nil {
+			c.literal = m[1] + m[2]
 		}
 		return c, err
 	})
@@ -100,13 +102,13 @@ func (t *table) read(ctx context.Context, conn *pgx.Conn) error {
 	// An index of an expression has no column there: it counts as an empty name.
 	found, err = conn.Query(ctx, `select i.indexrelid::regclass::text,
 		array(select coalesce(a.attname, '') from unnest(i.indkey::int2[]) with ordinality k(n, o)
-			left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.n and k.n > 0 order by k.o)::text[]
+			left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.n and k.n > 0 order by k.o)::text[], pg_get_indexdef(i.indexrelid)
 		from pg_index i where i.indrelid = $1::regclass and i.indisunique`, t.quoted())
 	if err != nil {
 		return err
 	}
 	if t.unique, err = pgx.CollectRows(found, func(r pgx.CollectableRow) (u uniqueIndex, err error) {
-		err = r.Scan(&u.name, &u.columns)
+		err = r.Scan(&u.name, &u.columns, &u.text)
 		return u, err
 	}); err != nil {
 		return err
@@ -187,7 +189,7 @@ func (c column) sample() string {
 	case "bytea":
 		return fmt.Sprintf("decode('%x%x', 'hex')", id[:], id[:])
 	case "bigint", "integer", "smallint":
-		return fmt.Sprint(1 + int(id[0]) + int(id[1])<<8&0x7fff)
+		return fmt.Sprint(1 + int(id[0]) + int(id[1])<<6)
 	case "double precision", "numeric":
 		return "1"
 	case "boolean":

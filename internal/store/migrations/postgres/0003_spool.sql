@@ -5,7 +5,7 @@
 
 -- +goose Up
 create table relays (
-	id             uuid not null primary key,
+	id             uuid not null,
 	tenant_id      uuid references tenants (id), -- NULL: the operator's
 	name           text not null,                -- empty for an inline relay
 	fingerprint    bytea      ,                            -- of an inline relay: what it is found again by
@@ -30,23 +30,25 @@ create table relays (
 	created_at     timestamptz not null,
 	updated_at     timestamptz not null,
 	deleted_at     timestamptz,
-	unique (tenant_id, id)
+	unique (tenant_id, id),
+	constraint relays_id unique nulls not distinct (id, tenant_id)
 );
 create unique index relays_name on relays (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), name) where deleted_at is null and fingerprint is null;
 create unique index relays_fingerprint on relays (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'), fingerprint) where deleted_at is null and fingerprint is not null;
 
 create table relay_credentials (
-	relay_id  uuid not null primary key,
+	relay_id  uuid not null,
 	tenant_id uuid,
 	sealed    bytea not null,
+	constraint relay_credentials_id unique nulls not distinct (relay_id, tenant_id),
 	foreign key (tenant_id, relay_id) references relays (tenant_id, id)
 );
 
 -- Who may use a relay: its owner and those it is shared with. Rows stay when a relay is taken away, since messages
--- refer to them.
+-- refer to them. That there is such a relay, and whose, the policies ask: a key without the tenant would tell.
 create table relay_grants (
 	tenant_id  uuid not null references tenants (id),
-	relay_id   uuid not null references relays (id),
+	relay_id   uuid not null,
 	active     boolean not null,
 	created_at timestamptz not null,
 	primary key (tenant_id, relay_id)

@@ -157,7 +157,7 @@ func (c *auditVerifyCommand) Run(p *program) error {
 
 func printAuditReport(w io.Writer, r store.AuditReport) error {
 	for _, f := range r.Faults {
-		if _, err := fmt.Fprintf(w, "%s: %s\n", f.Kind, oneLine(f.Text)); err != nil {
+		if _, err := fmt.Fprintln(w, oneLine(f.String())); err != nil {
 			return err
 		}
 	}
@@ -169,6 +169,9 @@ func printAuditReport(w io.Writer, r store.AuditReport) error {
 	_, err := fmt.Fprintf(w, "%d entries, %d checkpoints, %d checkpoints of the log compared", r.Entries, r.Checkpoints, r.LogCheckpoints)
 	if r.Unchained > 0 && err == nil {
 		_, err = fmt.Fprintf(w, "; %d entries not chained yet, the oldest of %s", r.Unchained, r.Oldest.Format(time.RFC3339))
+	}
+	if r.LogUnverified > 0 && err == nil {
+		_, err = fmt.Fprintf(w, "; %d lines of the log look like checkpoints and are not signed by this key", r.LogUnverified)
 	}
 	if r.Unsigned && err == nil {
 		_, err = fmt.Fprint(w, "; signatures were not looked at: there is no audit_key")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/postrider/postrider/internal/store"
@@ -46,57 +45,4 @@ func (v *service) tryStore(ctx context.Context) (*store.Store, error) {
 		}
 	}
 	return store.Open(ctx, storeConfig(v.plan.settings, v.plan.keys, v.logger))
-}
-
-// Upkeep comes in pieces, so that a long absence does not end in one long transaction.
-const (
-	pruneEvery = time.Minute
-	prunePiece = 1000
-	chainEvery = time.Second
-)
-
-// upkeep does the periodic work of the database until ctx ends. Every node may: what one does is nothing to do for the
-// others.
-func upkeep(ctx context.Context, st *store.Store, logger *slog.Logger) error {
-	chain, prune := time.NewTicker(chainEvery), time.NewTicker(pruneEvery)
-	defer chain.Stop()
-	defer prune.Stop()
-	work := map[string]*troubled{"chain the audit log": {logger: logger}, "prune expired rows": {logger: logger}}
-	all := func(what string, piece func() (int, error)) {
-		for ctx.Err() == nil {
-			n, err := piece()
-			if work[what].failed(ctx, what, err) || n < prunePiece {
-				return
-			}
-		}
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-chain.C:
-			all("chain the audit log", func() (int, error) { return st.ChainAudit(ctx) })
-		case <-prune.C:
-			all("prune expired rows", func() (int, error) { return st.PruneExpired(ctx, prunePiece) })
-		}
-	}
-}
-
-// troubled tells the log when work begins to fail and when it works again, not every time between.
-type troubled struct {
-	logger *slog.Logger
-	now    bool
-}
-
-func (t *troubled) failed(ctx context.Context, what string, err error) bool {
-	switch {
-	case err != nil && ctx.Err() != nil: // we are stopping
-	case err != nil && !t.now:
-		t.logger.ErrorContext(ctx, "upkeep fails and will be tried again: "+what, "error", err)
-		t.now = true
-	case err == nil && t.now:
-		t.logger.InfoContext(ctx, "upkeep works again: "+what)
-		t.now = false
-	}
-	return err != nil
 }

@@ -62,7 +62,7 @@ func (pl *plan) serve(p *program, logger *slog.Logger) (err error) {
 		return err
 	}
 	v.run("http api", func() error { return server.Run(work) })
-	v.run("upkeep", func() error { return upkeep(work, st, logger) })
+	v.run("upkeep", func() error { return st.RunUpkeep(work, store.UpkeepConfig{}) })
 	v.front.open(server.Handler())
 	logger.Info("ready", "after", time.Since(begun))
 	v.front.announce(p, begun)

@@ -153,9 +153,10 @@ func (l *Lane) Stats() smtppool.Stats {
 	return n.pool.Stats()
 }
 
-// Close takes no further message, waits for those under way until ctx ends, when they are
+// Close takes no further message, waits for the conversations under way until ctx ends, when they are
 // interrupted (what may have been accepted is then recorded as unknown), and closes every
-// connection. The error wraps ctx's if it had to interrupt. Closing twice is harmless.
+// connection. It does not wait for outcomes to be recorded: Deliver does. The error wraps ctx's if it had to
+// interrupt. Closing twice is harmless.
 func (l *Lane) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closed = true

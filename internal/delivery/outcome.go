@@ -288,4 +288,18 @@ func (a *attempt) record(v *Verdict, gaveUp bool) store.AttemptRecord {
 	return r
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine gives s with single spaces only. Most texts are so already.
+func oneLine(s string) string {
+	space := true // one at the start is not wanted
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == ' ' && !space:
+			space = true
+		case c <= ' ' || c >= 0x7f:
+			return strings.Join(strings.Fields(s), " ")
+		default:
+			space = false
+		}
+	}
+	return strings.TrimSuffix(s, " ")
+}

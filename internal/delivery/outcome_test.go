@@ -104,7 +104,7 @@ func TestReadingTheOutcome(t *testing.T) {
 					t.Errorf("the reason tells of the message: %q", v.Reason)
 				}
 				switch due := o.NextDue; {
-				case tt.again && due.Sub(time.Now()) != 10*time.Minute:
+				case tt.again && time.Until(due) != 10*time.Minute:
 					t.Errorf("due in %v, want 10 minutes", time.Until(due))
 				case tt.state == deferred && (due.Before(time.Now().Add(time.Second)) || due.After(time.Now().Add(2*time.Second))):
 					t.Errorf("due in %v, want the schedule's second", time.Until(due))

@@ -12,6 +12,8 @@ const (
 	// maxHead and maxTail bound a transcript to 16 KiB: how it began, and how it ended.
 	maxHead = 12 << 10
 	maxTail = 4<<10 - 64 // less the line that tells what is missing
+	// usual is room for the dialogue of a message to one recipient.
+	usual = 512
 	// maxLine bounds a line of it: a reply's line may be long.
 	maxLine = 1 << 10
 	// maxOpenings bounds how many openings of unused connections are kept.
@@ -22,19 +24,31 @@ const (
 // server's, "*: " remarks. Secrets are blotted out and content is summarised by package smtp. It
 // is used by one goroutine at a time.
 type transcript struct {
-	head    strings.Builder
+	head    []byte
 	tail    []string
 	size    int // of tail
 	missing int // lines dropped between the two
 }
 
 func (t *transcript) add(line smtp.TraceLine) {
-	t.text(line.Dir + ": " + cut(line.Text, maxLine) + "\n")
+	text := cut(line.Text, maxLine)
+	if size := len(line.Dir) + len(": \n") + len(text); len(t.tail) == 0 && len(t.head)+size <= maxHead {
+		if t.head == nil {
+			t.head = make([]byte, 0, usual)
+		}
+		t.head = append(t.head, line.Dir...)
+		t.head = append(t.head, ": "...)
+		t.head = append(t.head, text...)
+		t.head = append(t.head, '\n')
+		return
+	}
+	t.text(line.Dir + ": " + text + "\n")
 }
 
+// text adds a line that is one already.
 func (t *transcript) text(line string) {
-	if len(t.tail) == 0 && t.head.Len()+len(line) <= maxHead {
-		t.head.WriteString(line)
+	if len(t.tail) == 0 && len(t.head)+len(line) <= maxHead {
+		t.head = append(t.head, line...)
 		return
 	}
 	t.tail = append(t.tail, line)
@@ -49,14 +63,14 @@ func (t *transcript) text(line string) {
 // String is the transcript, at most 16 KiB.
 func (t *transcript) String() string {
 	if t.missing > 0 {
-		fmt.Fprintf(&t.head, "*: %d lines left out\n", t.missing)
+		t.head = fmt.Appendf(t.head, "*: %d lines left out\n", t.missing)
 		t.missing = 0
 	}
 	for _, line := range t.tail {
-		t.head.WriteString(line)
+		t.head = append(t.head, line...)
 	}
 	t.tail, t.size = nil, 0
-	return t.head.String()
+	return string(t.head)
 }
 
 // cut shortens s to at most n octets, at the start of a character.
@@ -131,8 +145,10 @@ func (o *openings) attemptTrace(t *transcript) func(smtp.TraceLine) {
 	return func(line smtp.TraceLine) {
 		if line.Conn != current {
 			current = line.Conn
-			for l := range strings.Lines(o.take(current)) {
-				t.text(l)
+			if opening := o.take(current); opening != "" {
+				for l := range strings.Lines(opening) {
+					t.text(l)
+				}
 			}
 		}
 		t.add(line)

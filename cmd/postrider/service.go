@@ -52,7 +52,12 @@ func (pl *plan) serve(p *program, logger *slog.Logger) (err error) {
 	v.run("listener", v.front.run)
 	v.run("certificate", func() error { return pl.certificate.run(work, logger) })
 	logger.Info("listening", "urls", v.front.urls())
-	defer func() { v.stopFront(pl.settings) }()
+	// Delivery begins to end with the signal, while requests in flight finish.
+	sending, endSending := context.WithCancel(p.ctx)
+	defer func() {
+		endSending()
+		v.stopFront(pl.settings)
+	}()
 
 	server, st, err := v.assemble(p.ctx, work)
 	if err != nil {
@@ -62,6 +67,7 @@ func (pl *plan) serve(p *program, logger *slog.Logger) (err error) {
 		return err
 	}
 	v.run("http api", func() error { return server.Run(work) })
+	v.run("delivery", func() error { return v.deliver(sending, st) })
 	v.run("upkeep", func() error { return st.RunUpkeep(work, store.UpkeepConfig{}) })
 	v.front.open(server.Handler())
 	logger.Info("ready", "after", time.Since(begun))

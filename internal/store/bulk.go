@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type bulk struct {
 	columns  []column
 	sqlite   string // takes one row: $1 is the tenant, $2 … its columns
 	postgres string // takes all rows: $1 is the tenant, $2 … arrays
+	// byRow says that $1 is an array too, with the tenant for each row.
+	byRow bool
 }
 
 // insertInto is the bulk statement that inserts rows with a tenant. suffix follows it on both databases.
@@ -44,6 +47,23 @@ func insertInto(table, suffix string, columns ...column) bulk {
 	}
 }
 
+// changeEach is a bulk statement that changes rows by their key. On PostgreSQL the given rows are the table u, between head
+// and tail, with the tenant in each: a planner that knows nothing yet of a new table's rows would otherwise take those of
+// the tenant for few, and read all of them (measured: 5 ms instead of 0.1 ms a message). See also byKey.
+func changeEach(sqlite, head, tail string, columns ...column) bulk {
+	table := strings.Replace(unnest(columns), "unnest(", "unnest($1::uuid[], ", 1)
+	table = strings.Replace(table, "u(", "u(tenant_id, ", 1)
+	return bulk{columns: columns, sqlite: sqlite, postgres: head + " " + table + " " + tail, byRow: true}
+}
+
+// byKey makes PostgreSQL look up each row of changeEach by its key until the end of the transaction, whatever it guesses about
+// the table's size.
+func byKey(b *batch, t tx) {
+	if t.postgres() {
+		b.exec(nil, "select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
+	}
+}
+
 // unnest is the table u of a bulk statement's rows on PostgreSQL.
 func unnest(columns []column) string {
 	names, arrays := make([]string, len(columns)), make([]string, len(columns))
@@ -62,7 +82,11 @@ func (s *bulk) add(b *batch, t tx, tenant uuid.UUID, rows [][]any) {
 	switch {
 	case len(rows) == 0:
 	case t.postgres():
-		b.exec(nil, s.postgres, append([]any{tenant}, arrays(s.columns, rows)...)...)
+		var first any = tenant
+		if s.byRow {
+			first = ids(slices.Repeat([]uuid.UUID{tenant}, len(rows)))
+		}
+		b.exec(nil, s.postgres, append([]any{first}, arrays(s.columns, rows)...)...)
 	default:
 		for _, r := range rows {
 			b.exec(nil, s.sqlite, append([]any{tenant}, r...)...)

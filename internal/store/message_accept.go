@@ -236,8 +236,12 @@ func (g *acceptGroup) look(b *batch, t tx) {
 func (g *acceptGroup) decide() {
 	for _, u := range g.units {
 		u.err = g.refusal(u)
-		if u.err == nil && u.replay == nil {
-			g.usage.add(u.now, int64(len(u.msgs)))
+		if u.err != nil || u.replay != nil {
+			continue
+		}
+		g.usage.add(u.now, int64(len(u.msgs)))
+		for i := range u.msgs {
+			delete(g.contents, u.msgs[i].ContentID) // one message's only: it is removed with it
 		}
 	}
 }

@@ -127,6 +127,12 @@ func (o Operator) SetQuotas(ctx context.Context, id uuid.UUID, quotas Quotas, by
 			id, quotas.MessagesPerDay, quotas.MessagesPerMonth, quotas.Queued, o.s.now()); err != nil {
 			return err
 		}
+		// What is counted against them is locked while messages are accepted, so it must exist.
+		q.setTenant(id)
+		if _, err := q.exec(ctx, `insert into tenant_usage (tenant_id, day, in_day, in_month, accepted) values ($1, $2, 0, 0, 0)
+			on conflict (tenant_id) do nothing`, id, o.s.now().Format(dayLayout)); err != nil {
+			return err
+		}
 		return o.s.audit(ctx, q, o.entry(by, "tenant.quotas", id, map[string]string{
 			"messages_per_day": strconv.Itoa(quotas.MessagesPerDay), "messages_per_month": strconv.Itoa(quotas.MessagesPerMonth),
 			"queued": strconv.Itoa(quotas.Queued),

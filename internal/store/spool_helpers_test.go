@@ -17,7 +17,7 @@ type clock struct{ at atomic.Pointer[time.Time] }
 
 func newClock() *clock {
 	c := &clock{}
-	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	start := time.Now().UTC().Truncate(time.Microsecond) // ids carry the real time
 	c.at.Store(&start)
 	return c
 }

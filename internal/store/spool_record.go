@@ -101,6 +101,7 @@ func (s *Store) applyRecords(ctx context.Context, t tx, marks []*markUnit, outco
 	outcomes, again := onceEach(outcomes)
 	groups := recordGroups(marks, outcomes)
 	lock := &batch{}
+	byKey(lock, t)
 	for _, g := range groups {
 		lock.setTenant(g.tenant)
 		g.lock(lock, t)
@@ -225,7 +226,7 @@ func (g *recordGroup) load(b *batch, t tx) {
 	var all, gone []uuid.UUID
 	for _, u := range g.outcomes {
 		row, mine := g.mine(&u.o)
-		if mine && (u.o.Release || row.recipients == 1 && len(u.o.Recipients) == 1) {
+		if mine && (u.o.Release || row.recipients == 1 && len(u.o.Recipients) == 1 && u.o.Recipients[0].N == 1) {
 			continue
 		}
 		all = append(all, u.o.MessageID)

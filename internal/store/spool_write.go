@@ -18,10 +18,10 @@ type recordRows struct {
 }
 
 var (
-	updateRecipients = bulkWhere(
+	updateRecipients = changeEach(
 		`update recipients set state = $4, again = $5, code = $6, enhanced = $7, text = $8, updated_at = $9 where tenant_id = $1 and message_id = $2 and n = $3`,
 		`update recipients r set state = u.state, again = u.again, code = u.code, enhanced = u.enhanced, text = u.text, updated_at = u.updated_at from`,
-		`where r.tenant_id = $1 and r.message_id = u.message_id and r.n = u.n`,
+		`where r.tenant_id = u.tenant_id and r.message_id = u.message_id and r.n = u.n`,
 		column{"message_id", "uuid"}, column{"n", "bigint"}, column{"state", "text"}, column{"again", "boolean"}, column{"code", "bigint"},
 		column{"enhanced", "text"}, column{"text", "text"}, column{"updated_at", "timestamptz"})
 
@@ -30,41 +30,36 @@ var (
 		column{"ended_at", "timestamptz"}, column{"phase", "text"}, column{"status", "text"}, column{"code", "bigint"},
 		column{"enhanced", "text"}, column{"text", "text"}, column{"transcript", "text"})
 
-	dropTranscripts = bulkWhere(
+	dropTranscripts = changeEach(
 		`update attempts set transcript = '' where tenant_id = $1 and message_id = $2 and transcript <> ''`,
 		`update attempts a set transcript = '' from`,
-		`where a.tenant_id = $1 and a.message_id = u.message_id and a.transcript <> ''`,
+		`where a.tenant_id = u.tenant_id and a.message_id = u.message_id and a.transcript <> ''`,
 		column{"message_id", "uuid"})
 
-	updateMessages = bulkWhere(
+	updateMessages = changeEach(
 		`update messages set state = $3, attempts = $4, finished_at = $5 where tenant_id = $1 and id = $2`,
 		`update messages m set state = u.state, attempts = u.attempts, finished_at = u.finished_at from`,
-		`where m.tenant_id = $1 and m.id = u.id`,
+		`where m.tenant_id = u.tenant_id and m.id = u.id`,
 		column{"id", "uuid"}, column{"state", "text"}, column{"attempts", "bigint"}, column{"finished_at", "timestamptz"})
 
-	leaveSpool = bulkWhere(
+	leaveSpool = changeEach(
 		`delete from spool where tenant_id = $1 and message_id = $2`,
 		`delete from spool s using`,
-		`where s.tenant_id = $1 and s.message_id = u.message_id`,
+		`where s.tenant_id = u.tenant_id and s.message_id = u.message_id`,
 		column{"message_id", "uuid"})
 
-	backToSpool = bulkWhere(
+	backToSpool = changeEach(
 		`update spool set claim = null, claimed_at = null, marked = 0, due = $3, attempts = $4, unknown_before = $5 where tenant_id = $1 and message_id = $2`,
 		`update spool s set claim = null, claimed_at = null, marked = false, due = u.due, attempts = u.attempts, unknown_before = u.unknown_before from`,
-		`where s.tenant_id = $1 and s.message_id = u.message_id`,
+		`where s.tenant_id = u.tenant_id and s.message_id = u.message_id`,
 		column{"message_id", "uuid"}, column{"due", "timestamptz"}, column{"attempts", "bigint"}, column{"unknown_before", "boolean"})
 
-	markSpool = bulkWhere(
+	markSpool = changeEach(
 		`update spool set marked = 1 where tenant_id = $1 and message_id = $2`,
 		`update spool s set marked = true from`,
-		`where s.tenant_id = $1 and s.message_id = u.message_id`,
+		`where s.tenant_id = u.tenant_id and s.message_id = u.message_id`,
 		column{"message_id", "uuid"})
 )
-
-// bulkWhere is a bulk statement that changes rows: on PostgreSQL the given ones are the table u, between head and tail.
-func bulkWhere(sqlite, head, tail string, columns ...column) bulk {
-	return bulk{columns: columns, sqlite: sqlite, postgres: head + " " + unnest(columns) + " " + tail}
-}
 
 // change sets a recipient's state, with its event.
 func (g *recordGroup) change(u *outcomeUnit, relay uuid.UUID, attempt int, r RecipientOutcome, state RecipientState, again bool) {

@@ -18,6 +18,7 @@ type spooler struct {
 	outcomes *committer
 	accepted atomic.Pointer[func(relays []uuid.UUID)]
 	space    space
+	swept    swept
 }
 
 func (s *Store) startWriters() {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,13 @@ type Config struct {
 	// MinFreeBytes is the room on the disk of a SQLite database below which nothing is accepted any more. 0: 256 MiB.
 	// Negative: it is not looked at.
 	MinFreeBytes int64
+	// RetainContent is how long the content of a finished message is kept, counted from its acceptance. 0: 30 days.
+	// Negative: as long as the message.
+	RetainContent time.Duration
+	// RetainMessages is how long finished messages are kept, likewise. 0: 90 days. Negative: for ever.
+	RetainMessages time.Duration
+	// RetainEvents is how long events are kept. 0: 90 days. Negative: for ever.
+	RetainEvents time.Duration
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger hears of what nobody is told otherwise. Nil: nobody does.
@@ -67,6 +75,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = defaultConns
 	}
+	cfg.RetainContent = cmp.Or(cfg.RetainContent, defaultRetainContent)
+	cfg.RetainMessages = cmp.Or(cfg.RetainMessages, defaultRetain)
+	cfg.RetainEvents = cmp.Or(cfg.RetainEvents, defaultRetain)
 	if cfg.MinFreeBytes == 0 {
 		cfg.MinFreeBytes = defaultMinFree
 	}

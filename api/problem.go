@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"time"
 )
 
 // Problem is the answer to every request that failed (RFC 9457), with the media type application/problem+json. Client
@@ -19,6 +21,14 @@ type Problem struct {
 	Errors []FieldError `json:"errors,omitempty" doc:"The parts of the request that are at fault."`
 	// ViolatedPolicies are the names of the limits that refused, with CodeRateLimited.
 	ViolatedPolicies []string `json:"violated-policies,omitempty" doc:"The limits that refused the request, by their names in RateLimit-Policy."`
+	// RetryAfter is what the field Retry-After of the answer said; 0 if there was none. Only Client sets it.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// Temporary reports whether the same request may succeed later: after RetryAfter, or a second if that is 0. It was not
+// carried out; only with the status 502 or 504, which proxies answer, is that unknown.
+func (p *Problem) Temporary() bool {
+	return p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable || p.Status == http.StatusBadGateway || p.Status == http.StatusGatewayTimeout
 }
 
 // FieldError is one part of a request that is at fault. It never repeats what was sent, but for what is wrong in a message: an

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// gatherFor is how long uses of keys and denied attempts are gathered before they are written. A machine that
-	// dies takes as much of them with it: they are about requests that changed nothing.
+	// gatherFor is how long uses of keys are gathered before they are written. A machine that dies takes as much of
+	// them with it.
 	gatherFor = 5 * time.Second
-	// gatherMost bounds each of the two, so that a flood of requests is not a flood of memory.
+	// gatherMost bounds them, so that a flood of requests is not a flood of memory.
 	gatherMost = 10_000
 	// gatherPiece is how many are written in one transaction.
 	gatherPiece = 500
@@ -59,37 +59,18 @@ func (u *uses) take() []store.KeyUse {
 	return list
 }
 
-// denials gathers refused attempts, equal ones as one with a count: the audit log shows that somebody tried, and is
-// not filled by who tries all day.
-type denials struct {
-	mu   sync.Mutex
-	sums map[denial]*denied
-	now  func() time.Time
-	lost prometheus.Counter
-}
-
-// denial is what makes attempts equal.
+// denial is what makes refused attempts equal: store.Denials sums them up.
 type denial struct {
 	tenant, user uuid.UUID
 	kind         auth.Kind
 	tokenID      string
 	role         auth.Role
-	addr         netip.Addr
 	check        auth.Check
 	reason       auth.Reason
-	operation    string
 }
 
-// denied is what is noted of the first of them.
-type denied struct {
-	count     int
-	at        time.Time
-	requestID string
-	userAgent string
-}
-
-// add takes one refusal. A request without any credential is no attempt, and a store that is away is nobody's.
-func (d *denials) add(decision auth.Decision, rec *record) {
+// denyDecision takes one refusal. A request without any credential is no attempt, and a store that is away is nobody's.
+func (s *Server) denyDecision(decision auth.Decision, rec *record) {
 	switch {
 	case decision.Reason == auth.ReasonNoHeader, decision.Code == auth.CodeUnavailable:
 		return
@@ -98,54 +79,31 @@ func (d *denials) add(decision auth.Decision, rec *record) {
 	if decision.Code == auth.CodeRevoked { // a revoked token speaks for nobody any more
 		p = auth.Principal{}
 	}
-	key := denial{
-		tenant: p.TenantID, user: p.UserID, kind: p.Kind, tokenID: p.TokenID, role: p.Role, addr: rec.addr,
-		check: decision.Check, reason: decision.Reason, operation: rec.operation,
-	}
-	d.sum(key, rec)
+	s.deny(denial{
+		tenant: p.TenantID, user: p.UserID, kind: p.Kind, tokenID: p.TokenID, role: p.Role,
+		check: decision.Check, reason: decision.Reason,
+	}, rec)
 }
 
-// sum adds one to the attempts that are equal.
-func (d *denials) sum(key denial, rec *record) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.sums == nil {
-		d.sums = make(map[denial]*denied)
-	}
-	sum := d.sums[key]
-	if sum == nil {
-		if len(d.sums) >= gatherMost {
-			d.lost.Inc()
-			return
-		}
-		sum = &denied{at: d.now(), requestID: rec.id, userAgent: rec.agent}
-		d.sums[key] = sum
-	}
-	sum.count++
-}
-
-func (d *denials) take() []store.AuditEntry {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	list := make([]store.AuditEntry, 0, len(d.sums))
-	for key, sum := range d.sums {
-		list = append(list, store.AuditEntry{
-			ID: store.NewID(), TenantID: key.tenant, At: sum.at,
-			Actor: store.Actor{
-				Kind: store.ActorKind(key.kind), TenantID: key.tenant, UserID: key.user, TokenID: key.tokenID, Role: string(key.role),
-				Addr: key.addr, RequestID: sum.requestID, UserAgent: sum.userAgent,
-			},
-			Action: "access." + string(key.check), TargetKind: "operation", TargetID: key.operation, Outcome: store.AuditDenied, Count: sum.count,
-			Detail: map[string]string{"reason": string(key.reason)},
-		})
-	}
-	d.sums = nil
-	return list
+// deny notes an attempt of the request of rec for the audit log.
+func (s *Server) deny(d denial, rec *record) {
+	s.denials.Add(store.AuditEntry{
+		TenantID: d.tenant,
+		Actor: store.Actor{
+			Kind: store.ActorKind(d.kind), TenantID: d.tenant, UserID: d.user, TokenID: d.tokenID, Role: string(d.role),
+			Addr: rec.addr, RequestID: rec.id, UserAgent: rec.agent,
+		},
+		Action: "access." + string(d.check), TargetKind: "operation", TargetID: rec.operation,
+		Detail: map[string]string{"reason": string(d.reason)},
+	})
 }
 
 // Run writes down what requests leave behind: when API keys were used, and which attempts were denied. It returns nil
 // when ctx ends, after a last writing; call it beside the server, and end ctx after the server has shut down.
 func (s *Server) Run(ctx context.Context) error {
+	var denials sync.WaitGroup
+	denials.Go(func() { _ = s.denials.Run(ctx) }) // it returns nil
+	defer denials.Wait()
 	tick := time.NewTicker(gatherFor)
 	defer tick.Stop()
 	for {
@@ -161,19 +119,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// flush writes what was gathered. What cannot be written is counted and gone: keeping it would only gather more while
+// flush writes when API keys were used. What cannot be written is counted and gone: keeping it would only gather more while
 // the database is away.
 func (s *Server) flush(ctx context.Context) {
 	for piece := range slices.Chunk(s.uses.take(), gatherPiece) {
 		if err := s.store.TouchAPIKeys(ctx, piece); err != nil {
 			s.metrics.keyUsesLost.Add(float64(len(piece)))
 			s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the time of uses of API keys could not be written", slog.Int("keys", len(piece)), slog.String("error", err.Error()))
-		}
-	}
-	for piece := range slices.Chunk(s.denials.take(), gatherPiece) {
-		if err := s.store.AddAudit(ctx, piece); err != nil {
-			s.metrics.auditLost.Add(float64(len(piece)))
-			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "denied attempts could not be written to the audit log", slog.Int("entries", len(piece)), slog.String("error", err.Error()))
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (s *Server) decided(d auth.Decision) {
 	}
 	rec.reason = d.Reason
 	s.metrics.refusals.WithLabelValues(string(d.Reason)).Inc()
-	s.denials.add(d, rec)
+	s.denyDecision(d, rec)
 }
 
 // narrow lets nobody act with more than is stored of them: a token or a key whose role lies above the user's counts as

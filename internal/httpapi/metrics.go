@@ -17,7 +17,6 @@ type metrics struct {
 	refusals    *prometheus.CounterVec
 	limited     *prometheus.CounterVec
 	standing    *prometheus.CounterVec
-	auditLost   prometheus.Counter
 	keyUsesLost prometheus.Counter
 }
 
@@ -37,11 +36,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		refusals:    counter("auth_refusals_total", "Credentials and rights refused, by reason.", "reason"),
 		limited:     counter("ratelimit_refusals_total", "Requests refused with 429, by policy.", "policy"),
 		standing:    counter("standing_lookups_total", "Looks at whether tenant and user are in good standing, by where the answer came from.", "from"),
-		auditLost:   prometheus.NewCounter(prometheus.CounterOpts{Name: "postrider_audit_denials_lost_total", Help: "Denied attempts that could not be written to the audit log."}),
 		keyUsesLost: prometheus.NewCounter(prometheus.CounterOpts{Name: "postrider_api_key_uses_lost_total", Help: "Uses of API keys whose time could not be written down."}),
 	}
 	var faults []error
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.panics, m.refusals, m.limited, m.standing, m.auditLost, m.keyUsesLost} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.panics, m.refusals, m.limited, m.standing, m.keyUsesLost} {
 		if err := registry.Register(c); err != nil {
 			faults = append(faults, fmt.Errorf("httpapi: metrics: %w", err))
 		}

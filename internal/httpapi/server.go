@@ -107,7 +107,7 @@ type Server struct {
 	byAddress  *ratelimit.Middleware
 	byCaller   *ratelimit.Middleware
 	uses       uses
-	denials    denials
+	denials    *store.Denials
 	metrics    *metrics
 	security   security
 	mux        *http.ServeMux
@@ -130,7 +130,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.uses.lost = s.metrics.keyUsesLost
-	s.denials.lost, s.denials.now = s.metrics.auditLost, cfg.Now
+	s.denials = store.NewDenials(store.DenialsConfig{Write: cfg.Store.AddAudit, Now: cfg.Now, Logger: cfg.Logger})
 	s.standing = &standing{
 		look: s.lookStanding, now: cfg.Now,
 		hits: s.metrics.standing.WithLabelValues("memory"), misses: s.metrics.standing.WithLabelValues("store"),

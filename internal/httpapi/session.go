@@ -103,14 +103,14 @@ func (s *Server) findTenant(ctx context.Context, text string) (uuid.UUID, error)
 func (s *Server) loginRefused(ctx context.Context, tenant, user uuid.UUID) error {
 	rec := recordOf(ctx)
 	rec.reason = reasonWrongPassword
-	key := denial{tenant: tenant, user: user, kind: auth.KindToken, addr: rec.addr, check: checkLogin, reason: reasonWrongPassword, operation: rec.operation}
+	key := denial{tenant: tenant, user: user, kind: auth.KindToken, check: checkLogin, reason: reasonWrongPassword}
 	if user == uuid.Nil {
 		// The tenant may not exist either; entries of such belong to the operator.
 		rec.reason, key.reason, key.kind = reasonUnknownUser, reasonUnknownUser, ""
 		key.tenant = uuid.Nil
 	}
 	s.metrics.refusals.WithLabelValues(string(rec.reason)).Inc()
-	s.denials.sum(key, rec)
+	s.deny(key, rec)
 	return newProblem(http.StatusUnauthorized, api.CodeWrongCredentials, "Tenant, address or password are wrong, or the account is suspended.")
 }
 
@@ -166,7 +166,7 @@ func (s *Server) refreshRefused(ctx context.Context, tenant uuid.UUID, reason au
 	rec := recordOf(ctx)
 	rec.reason = reason
 	s.metrics.refusals.WithLabelValues(string(reason)).Inc()
-	s.denials.sum(denial{tenant: tenant, addr: rec.addr, check: checkLogin, reason: reason, operation: rec.operation}, rec)
+	s.deny(denial{tenant: tenant, check: checkLogin, reason: reason}, rec)
 	if reason == reasonReused {
 		return newProblem(http.StatusUnauthorized, api.CodeReusedRefresh, "The refresh token was used before, so its session has ended: log in again.")
 	}

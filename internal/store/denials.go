@@ -125,20 +125,19 @@ func (d *Denials) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			d.flushAndLog(ctx)
+			if err := d.Flush(ctx); err != nil && ctx.Err() == nil {
+				d.cfg.Logger.LogAttrs(ctx, slog.LevelError, "denied attempts cannot be written to the audit log; they are kept and tried again",
+					slog.Int("entries", d.waiting()), slog.String("error", err.Error()))
+			}
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), denialsWait)
 			defer cancel()
-			d.flushAndLog(last)
+			if err := d.Flush(last); err != nil {
+				d.cfg.Logger.LogAttrs(last, slog.LevelError, "denied attempts could not be written to the audit log before the end, and are lost",
+					slog.Int("entries", d.waiting()), slog.String("error", err.Error()))
+			}
 			return nil
 		}
-	}
-}
-
-func (d *Denials) flushAndLog(ctx context.Context) {
-	if err := d.Flush(ctx); err != nil {
-		d.cfg.Logger.LogAttrs(ctx, slog.LevelError, "denied attempts cannot be written to the audit log; they are kept and tried again",
-			slog.Int("entries", d.waiting()), slog.String("error", err.Error()))
 	}
 }
 

@@ -115,7 +115,10 @@ func start(cfg Config) (*Server, error) {
 	if err := s.prepare(cfg); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
-	return s, s.run()
+	if err := s.run(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return s, nil
 }
 
 // prepare makes the data directory.

@@ -28,14 +28,18 @@ const (
 )
 
 // hold is the shell that holds the server. It ends it when our end of the pipe closes; told so first, it leaves the
-// directory for the next start. SIGQUIT is PostgreSQL's immediate shutdown.
+// directory for the next start. SIGQUIT is PostgreSQL's immediate shutdown; a server that has just been started does
+// not hear it yet, hence the loop.
 const hold = `dir=$1
 shift
 "$@" &
 server=$!
+echo $server >"$dir/pid.new" && mv "$dir/pid.new" "$dir/pid"
 read -r order
-kill -QUIT $server 2>/dev/null
+( while kill -QUIT $server 2>/dev/null; do sleep 0.1; done ) &
+ending=$!
 wait $server
+kill $ending 2>/dev/null
 [ "$order" = keep ] || rm -rf "$dir"
 `
 
@@ -58,6 +62,9 @@ func (s *Server) run() error {
 		return err
 	}
 	defer log.Close()
+	if err := os.RemoveAll(s.pidFile()); err != nil {
+		return err
+	}
 	cmd := s.owner.command("/bin/sh", "-c", hold, "sh", s.dir, filepath.Join(s.bin, "postgres"), "-D", s.data())
 	cmd.Stdout, cmd.Stderr = log, log
 	// A session of its own: an interrupt from the terminal is for the test, and the pipe tells of its end.
@@ -77,20 +84,10 @@ func (s *Server) run() error {
 		if err == nil {
 			return nil
 		}
-		if failed(s.Log()[before:]) || !pause(ctx) {
-			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, s.Log()), s.endLocked(""))
+		if pid := s.postmaster(); pid != 0 && !alive(pid) || !pause(ctx) {
+			return errors.Join(fmt.Errorf("postgres does not answer: %w\n%s", err, s.Log()[before:]), s.endLocked("keep\n"))
 		}
 	}
-}
-
-// failed reports whether the log says that the server gave up. To us it says FATAL too while it starts.
-func failed(log string) bool {
-	for line := range strings.Lines(log) {
-		if strings.Contains(line, "FATAL:") && !strings.Contains(line, "FATAL:  the database system is ") {
-			return true
-		}
-	}
-	return false
 }
 
 // endLocked lets the shell end the server and waits for both.
@@ -134,8 +131,17 @@ func (s *Server) Restart(t testing.TB) {
 	if s.Running() {
 		s.Stop(t)
 	}
-	if err := s.run(); err != nil {
-		t.Fatalf("pgtest: %v", err)
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	for {
+		err := s.run()
+		if err == nil {
+			return
+		}
+		// After a crash the server's other processes may take a moment to notice.
+		if !strings.Contains(err.Error(), "shared memory block") || !pause(ctx) {
+			t.Fatalf("pgtest: %v", err)
+		}
 	}
 }
 
@@ -172,16 +178,17 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-// postmaster is the number of the server's first process; 0 if there is none.
+// postmaster is the number of the server's first process; 0 if it has not been started yet.
 func (s *Server) postmaster() int {
-	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	text, err := os.ReadFile(s.pidFile())
 	if err != nil {
 		return 0
 	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	pid, _ := strconv.Atoi(strings.TrimSpace(line))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 	return pid
 }
+
+func (s *Server) pidFile() string { return filepath.Join(s.dir, "pid") }
 
 func (s *Server) log() string { return filepath.Join(s.dir, "log") }
 

@@ -150,7 +150,8 @@ func (b *batch) setTenant(id uuid.UUID) {
 	b.items = append(b.items, batchItem{tenant: &id})
 }
 
-// batchError says which statement of a batch failed, counted from 0, setTenant included.
+// batchError says which statement of a batch failed, counted from 0, setTenant included. PostgreSQL looks at the text of
+// all statements first: for one that cannot be understood it is the first of the batch.
 type batchError struct {
 	index int
 	err   error

@@ -44,6 +44,10 @@ fuzz: ## run every fuzz target for FUZZTIME each (FUZZTIME=30s, FUZZ=pattern, FU
 bench: ## measure us beside other clients, in one run
 	@bench/run.sh
 
+.PHONY: bench-service
+bench-service: ## measure the service on SQLite and PostgreSQL, in one run
+	@bench/service.sh
+
 .PHONY: tools
 tools: bin/golangci-lint ## build the pinned tools (golangci-lint, benchstat) into bin/
 

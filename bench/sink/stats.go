@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 )
@@ -42,6 +43,25 @@ type idSet struct {
 	mu   sync.Mutex
 	seen map[string]struct{}
 	dups int64
+	wait map[string]chan struct{} // closed when the id is seen
+}
+
+// arrived gives a channel that is closed once id has been seen.
+func (s *idSet) arrived(id string) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.wait[id]
+	if !ok {
+		c = make(chan struct{})
+		if s.wait == nil {
+			s.wait = map[string]chan struct{}{}
+		}
+		s.wait[id] = c
+		if _, ok := s.seen[id]; ok {
+			close(c)
+		}
+	}
+	return c
 }
 
 func (s *idSet) add(id string) {
@@ -55,6 +75,9 @@ func (s *idSet) add(id string) {
 		return
 	}
 	s.seen[id] = struct{}{}
+	if c, ok := s.wait[id]; ok {
+		close(c)
+	}
 }
 
 // raise sets v to n if n is larger.
@@ -85,6 +108,17 @@ func (s *Server) Stats() Stats {
 	}
 }
 
+// Wait returns when a message with this X-Bench-Id has been answered 250, or with the
+// context's error.
+func (s *Server) Wait(ctx context.Context, id string) error {
+	select {
+	case <-s.ids.arrived(id):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Reset sets all counts to zero, except that connections still open count for MaxOpen.
 func (s *Server) Reset() {
 	c := &s.count
@@ -96,7 +130,7 @@ func (s *Server) Reset() {
 		v.Store(0)
 	}
 	s.ids.mu.Lock()
-	s.ids.seen, s.ids.dups = nil, 0
+	s.ids.seen, s.ids.dups, s.ids.wait = nil, 0, nil
 	s.ids.mu.Unlock()
 	s.mu.Lock()
 	c.maxOpen.Store(int64(len(s.open)))

@@ -25,15 +25,13 @@ const (
 
 // AuditFault names one fault of the audit log.
 type AuditFault struct {
-	Kind AuditFaultKind `json:"kind"`
+	Kind AuditFaultKind
 	// Seq is the number of the link concerned, and To that of the last one if it is several; Seq is 0 for
 	// an entry that has no link.
-	Seq int64 `json:"seq"`
-	To  int64 `json:"to"`
+	Seq, To int64
 	// EntryID and TenantID name the entry; uuid.Nil if nothing of it is left to tell.
-	EntryID  uuid.UUID `json:"entry_id,omitzero"`
-	TenantID uuid.UUID `json:"tenant_id,omitzero"`
-	Text     string    `json:"text"` // what was found, in a sentence for people
+	EntryID, TenantID uuid.UUID
+	Text              string // what was found, in a sentence for people
 }
 
 // String is one line: kind, place, entry, what was found.

@@ -20,7 +20,7 @@ func (b *bench) latency(ctx context.Context) error {
 	if err == nil {
 		err = b.warm(ctx, s)
 	}
-	return errors.Join(err, s.stop())
+	return errors.Join(err, s.Stop())
 }
 
 // first measures the way to the first message, connecting and AUTH included, one

@@ -175,6 +175,14 @@ func run(ctx context.Context, args []string) error {
 	page := report.Markdown(parts)
 	fmt.Print(page)
 	if s.results != "" {
+		// What cmd/service wrote stands at the end and stays.
+		old, err := os.ReadFile(s.results)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if _, service, found := strings.Cut(string(old), "\n## Service\n"); found {
+			page = strings.TrimRight(page, "\n") + "\n\n## Service\n" + service
+		}
 		if err := os.WriteFile(s.results, []byte(page), 0o644); err != nil {
 			return err
 		}

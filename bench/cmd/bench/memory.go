@@ -37,7 +37,7 @@ func (b *bench) rounded(ctx context.Context, part string, sinkArgs []string, j j
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { err = errors.Join(err, s.Stop()) }()
 	var peers []peer
 	for _, p := range b.without(report.Stream) {
 		if p.name != report.Bound {

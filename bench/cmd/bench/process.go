@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,80 +13,23 @@ import (
 
 	"github.com/postrider/postrider/bench/contract"
 	"github.com/postrider/postrider/bench/report"
-	"github.com/postrider/postrider/bench/sink"
+	"github.com/postrider/postrider/bench/sinkproc"
 )
 
 // runLimit ends a driver that hangs. The longest run, go-mail's 41 messages at
 // six round trips of 50 ms, takes 13 s.
 const runLimit = 2 * time.Minute
 
-// server is a sink in a process of its own.
+// server is a sink in a process of its own, and where the drivers are.
 type server struct {
-	bin   string // where the drivers are
-	cmd   *exec.Cmd
-	stdin io.Closer // its end ends the sink
-	cert  string
-	addr  struct{ SMTP, SMTPS, HTTP string }
+	*sinkproc.Sink
+	bin string
 }
 
 // start starts a sink; the caller stops it.
 func (b *bench) start(args ...string) (*server, error) {
-	s := &server{bin: b.bin, cert: filepath.Join(b.bin, "ca.pem")}
-	s.cmd = exec.Command(filepath.Join(b.bin, "sink"), append([]string{"-stdin", "-cert", s.cert}, args...)...)
-	s.cmd.Stderr = os.Stderr
-	in, err := s.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	s.stdin = in
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &s.addr)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the sink did not start: %w", err), s.stop())
-	}
-	return s, nil
-}
-
-func (s *server) stop() error {
-	_ = s.stdin.Close() // it is the signal; a sink that died before has no pipe
-	return s.cmd.Wait()
-}
-
-// counts are the sink's counts and its CPU time since its start.
-type counts struct {
-	sink.Stats
-	CPU float64 `json:"cpu_s"`
-}
-
-func (s *server) stats(ctx context.Context) (counts, error) {
-	var c counts
-	body, err := s.ask(ctx, http.MethodGet, "/stats")
-	if err == nil {
-		err = json.Unmarshal(body, &c)
-	}
-	return c, err
-}
-
-func (s *server) ask(ctx context.Context, method, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.addr.HTTP+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	return io.ReadAll(res.Body)
+	s, err := sinkproc.Start(filepath.Join(b.bin, "sink"), filepath.Join(b.bin, "ca.pem"), args...)
+	return &server{s, b.bin}, err
 }
 
 // job is one run of a driver.
@@ -106,10 +45,10 @@ type job struct {
 
 // drive runs a driver alone against a sink that counts from zero.
 func (s *server) drive(ctx context.Context, j job) (report.Run, error) {
-	if _, err := s.ask(ctx, http.MethodPost, "/reset"); err != nil {
+	if err := s.Reset(ctx); err != nil {
 		return report.Run{}, err
 	}
-	before, err := s.stats(ctx)
+	before, err := s.Stats(ctx)
 	if err != nil {
 		return report.Run{}, err
 	}
@@ -117,7 +56,7 @@ func (s *server) drive(ctx context.Context, j job) (report.Run, error) {
 	if ctx.Err() != nil {
 		return r, ctx.Err()
 	}
-	after, err := s.stats(ctx)
+	after, err := s.Stats(ctx)
 	r.Sink, r.CPU = after.Stats, after.CPU-before.CPU
 	return r, err
 }
@@ -125,13 +64,13 @@ func (s *server) drive(ctx context.Context, j job) (report.Run, error) {
 // launch runs a driver and reads its line; what goes wrong is in the result.
 func (s *server) launch(ctx context.Context, j job) report.Run {
 	r := report.Run{Peer: j.peer.name, Mode: j.mode, Size: j.size, Conns: j.conns, N: j.n}
-	addr := s.addr.SMTP
+	addr := s.SMTP
 	if j.mode == "tls" {
-		addr = s.addr.SMTPS
+		addr = s.SMTPS
 	}
 	args := []string{"-addr", addr, "-n", strconv.Itoa(j.n), "-c", strconv.Itoa(j.conns), "-size", strconv.Itoa(j.size)}
 	if j.mode != "plain" {
-		args = append(args, "-"+j.mode, "-ca", s.cert)
+		args = append(args, "-"+j.mode, "-ca", s.Cert)
 	}
 	if j.auth {
 		args = append(args, "-user", contract.User, "-pass", contract.Password)

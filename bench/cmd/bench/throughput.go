@@ -29,7 +29,7 @@ func (b *bench) throughput(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { err = errors.Join(err, s.Stop()) }()
 	for _, mode := range either(b.modes, "plain", "starttls") {
 		if mode == "tls" {
 			continue // after the handshake the same as STARTTLS

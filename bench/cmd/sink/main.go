@@ -4,7 +4,8 @@
 // It prints one JSON line with its addresses, then serves until it is
 // interrupted or, with -stdin, until its standard input ends: so it never
 // outlives the runner that started it. On its HTTP address GET /stats answers
-// the counts and POST /reset sets them to zero.
+// the counts, GET /wait?id= answers when a
+// message with that X-Bench-Id has come, and POST /reset sets the counts to zero.
 package main
 
 import (
@@ -53,7 +54,7 @@ func run(ctx context.Context) error {
 	var stdin bool
 	flag.StringVar(&cfg.Addr, "listen", "127.0.0.1:0", "address of plain SMTP with STARTTLS")
 	flag.StringVar(&cfg.TLSAddr, "tls-listen", "127.0.0.1:0", "address of implicit TLS")
-	flag.StringVar(&httpAddr, "http", "127.0.0.1:0", "address of GET /stats and POST /reset")
+	flag.StringVar(&httpAddr, "http", "127.0.0.1:0", "address of GET /stats, GET /wait and POST /reset")
 	flag.StringVar(&omit, "no", "", "EHLO keywords to leave out, comma separated, for example pipelining,chunking,starttls,auth")
 	flag.StringVar(&cfg.User, "user", contract.User, "user for AUTH")
 	flag.StringVar(&cfg.Password, "pass", contract.Password, "password for AUTH")
@@ -113,6 +114,13 @@ func routes(s *sink.Server) http.Handler {
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(report{s.Stats(), contract.CPUSeconds()}) // the asker is gone
+	})
+	mux.HandleFunc("GET /wait", func(w http.ResponseWriter, r *http.Request) {
+		if err := s.Wait(r.Context(), r.FormValue("id")); err != nil {
+			http.Error(w, err.Error(), http.StatusGatewayTimeout)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, _ *http.Request) {
 		s.Reset()

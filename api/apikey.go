@@ -3,7 +3,7 @@ package api
 import "time"
 
 // APIKey is a key without its secret.
-type APIKey struct {
+type APIKey struct { //nolint:revive // an API key is called that, whatever the package is
 	ID         string     `json:"id" format:"uuid"`
 	UserID     string     `json:"user_id" format:"uuid" doc:"In whose name it acts."`
 	Name       string     `json:"name"`
@@ -35,12 +35,12 @@ type CreatedAPIKey struct {
 }
 
 // APIKeyPatch renames a key.
-type APIKeyPatch struct {
+type APIKeyPatch struct { //nolint:revive // an API key is called that, whatever the package is
 	Name string `json:"name" minLength:"1" maxLength:"200"`
 }
 
 // APIKeys is a page of keys, newest first.
-type APIKeys struct {
+type APIKeys struct { //nolint:revive // an API key is called that, whatever the package is
 	Data []APIKey `json:"data"`
 	Next string   `json:"next,omitempty" doc:"Goes into after to get the next page; left out on the last one."`
 }

@@ -110,8 +110,14 @@ func TestClientErrors(t *testing.T) {
 func TestClientConfig(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []api.ClientConfig{
-		{}, {URL: "mail.example"}, {URL: "ftp://mail.example"}, {URL: "https://"}, {URL: "https://u:secret@mail.example"}, {URL: "https://mail.example?x=1"},
-		{URL: "https://mail.example", Token: "a b"}, {URL: "https://mail.example", Token: "a\nb"},
+		{},
+		{URL: "mail.example"},
+		{URL: "ftp://mail.example"},
+		{URL: "https://"},
+		{URL: "https://u:secret@mail.example"},
+		{URL: "https://mail.example?x=1"},
+		{URL: "https://mail.example", Token: "a b"},
+		{URL: "https://mail.example", Token: "a\nb"},
 	} {
 		if _, err := api.NewClient(cfg); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%+v: %v", cfg.URL, err)

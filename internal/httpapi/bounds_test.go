@@ -89,6 +89,7 @@ func TestSlowSender(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := string(must(io.ReadAll(resp.Body)))
+			_ = resp.Body.Close()
 			if resp.StatusCode != 408 || !strings.Contains(text, string(api.CodeTimeout)) {
 				t.Errorf("status %d: %s", resp.StatusCode, text)
 			}
@@ -126,7 +127,9 @@ func TestSlowReader(t *testing.T) {
 	if got := must(io.ReadAll(client)); len(got) >= len(in.server.OpenAPI()) {
 		t.Errorf("%d octets were read", len(got))
 	}
-	_ = server.Close()
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
 	<-served
 	if log := in.log.String(); !strings.Contains(log, `"cut_off":true`) {
 		t.Errorf("log %s", log)
@@ -185,7 +188,9 @@ func TestSlowHandlerIsNoSlowClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := must(io.ReadAll(resp.Body)); resp.StatusCode != 401 {
+		text := must(io.ReadAll(resp.Body))
+		_ = resp.Body.Close()
+		if resp.StatusCode != 401 {
 			t.Fatalf("status %d: %s", resp.StatusCode, text)
 		}
 	}

@@ -23,10 +23,10 @@ func install() {
 	}
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
 		p := humaProblem(status, msg, errs)
-		if ctx != nil {
-			p.finish(recordOf(ctx.Context()))
+		if ctx == nil {
+			return p
 		}
-		return p
+		return p.finish(recordOf(ctx.Context()))
 	}
 }
 

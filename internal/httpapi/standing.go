@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/store"
@@ -31,8 +30,8 @@ type standing struct {
 	look     func(ctx context.Context, tenant, user uuid.UUID) (store.Standing, error)
 	register func(ctx context.Context, tenant, user uuid.UUID, role auth.Role) error // nil: who is unknown stays unknown
 	now      func() time.Time
-	hits     prometheus.Counter
-	misses   prometheus.Counter
+	hits     counter // answered from memory
+	misses   counter // asked of the store
 
 	mu sync.Mutex
 	// Two generations: when the young one is a second old or full, it becomes the old one, and the old one is
@@ -40,6 +39,9 @@ type standing struct {
 	young, old standings
 	turned     time.Time
 }
+
+// counter is what standing needs of a metric.
+type counter interface{ Inc() }
 
 type member struct{ tenant, user uuid.UUID }
 

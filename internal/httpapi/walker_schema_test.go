@@ -108,6 +108,12 @@ func (op operation) requests(doc document, id string) []request {
 	return list
 }
 
+// takesID reports whether an id can be put anywhere into a call of op.
+func (op operation) takesID(doc document) bool {
+	const mark = "0192f000-0000-7000-8000-0000000000ff"
+	return strings.Contains(fmt.Sprint(op.requests(doc, mark)), mark)
+}
+
 // body makes a JSON body with what is required, and says what else could be in it. nil: the operation takes none.
 func (op operation) body(doc document, id string) (body any, optional map[string]any) {
 	if op.RequestBody == nil {

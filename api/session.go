@@ -57,6 +57,6 @@ type Me struct {
 // RevokeTokensRequest makes access tokens bad before they expire: the one named, or all of a user's. Exactly one member
 // is given.
 type RevokeTokensRequest struct {
-	TokenID string `json:"token_id,omitempty" maxLength:"200" doc:"The jti of one token. Users may revoke their own only."`
+	TokenID string `json:"token_id,omitempty" maxLength:"200" pattern:"^[!-~]+$" doc:"The jti of one token. Users may revoke their own only."`
 	UserID  string `json:"user_id,omitempty" format:"uuid" doc:"All tokens and sessions of this user so far. Users may name themselves only."`
 }

@@ -195,7 +195,8 @@ func TestLoginTellsNothing(t *testing.T) {
 		{Tenant: "01900000-0000-7000-8000-000000000000", Email: in.a.user.Email, Password: passwordOfTests},
 		{Tenant: "bolt", Email: in.b.user.Email, Password: passwordOfTests},
 		{Tenant: "bolt", Email: in.b.user.Email, Password: "wrong password"},
-		{Tenant: "ACME", Email: in.a.user.Email, Password: passwordOfTests},
+		{Tenant: "acme\x00", Email: in.a.user.Email, Password: passwordOfTests},
+		{Tenant: "acme", Email: in.a.user.Email + "\x00", Password: passwordOfTests},
 	} {
 		w := in.call("POST", "/v1/login", "", req)
 		p := refused(t, w, 401, api.CodeWrongCredentials)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -92,6 +93,7 @@ func (s *Server) findTenant(ctx context.Context, text string) (uuid.UUID, error)
 	if id, err := auth.ParseID(text); err == nil {
 		return id, nil
 	}
+	text = strings.ToLower(text) // as names are; people are not so careful
 	id, err := s.store.TenantByName(ctx, text)
 	if errors.Is(err, store.ErrNotFound) {
 		return uuid.NewHash(sha256.New(), uuid.Nil, []byte(text), 8), nil //nolint:mnd // version 8: made in a way of our own (RFC 9562 §5.8)

@@ -32,7 +32,7 @@ func code(t testing.TB, handler http.Handler, credential string) api.Code {
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	in := install(t)
-	for _, tenant := range []string{"acme", in.a.id.String()} {
+	for _, tenant := range []string{"acme", "ACME", in.a.id.String()} {
 		tokens := in.login(tenant, "User@Acme.example", passwordOfTests)
 		if tokens.TokenType != "Bearer" || tokens.ExpiresIn < 86_390 || tokens.ExpiresIn > 86_400 || tokens.Role != "user" || !tokens.RefreshExpiresAt.After(tokens.ExpiresAt) {
 			t.Errorf("tokens %+v", tokens)

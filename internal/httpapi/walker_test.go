@@ -15,6 +15,7 @@ import (
 
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/store/storetest"
 )
 
 // walker calls every operation that /openapi.json names, as everybody, about everybody's rows. A new operation is
@@ -44,13 +45,15 @@ type town struct {
 // tenant's rows from such as do not exist, and nothing answers 500.
 func TestWalk(t *testing.T) {
 	t.Parallel()
-	in := install(t)
-	w := &walker{installation: in}
-	var all []operation
-	w.doc, all = in.operations()
-	for _, op := range all {
-		t.Run(op.ID, func(t *testing.T) { w.walk(t, op) })
-	}
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		t.Parallel()
+		w := &walker{installation: installOn(t, open())}
+		var all []operation
+		w.doc, all = w.operations()
+		for _, op := range all {
+			t.Run(op.ID, func(t *testing.T) { w.walk(t, op) })
+		}
+	})
 }
 
 func (w *walker) walk(t *testing.T, op operation) {

@@ -23,7 +23,7 @@ func packages() map[string]string {
 		"postrider": ours, "mail": ours + "/mail", "dkim": ours + "/mail/dkim", "smtp": ours + "/smtp",
 		"sasl": ours + "/smtp/sasl", "smtptest": ours + "/smtp/smtptest", "smtppool": ours + "/smtppool", "retry": ours + "/retry",
 		"context": "context", "errors": "errors", "fmt": "fmt", "io": "io", "log": "log", "os": "os", "strings": "strings",
-		"auth": ours + "/auth", "ratelimit": ours + "/ratelimit", "redislimit": ours + "/ratelimit/redislimit",
+		"api": ours + "/api", "auth": ours + "/auth", "ratelimit": ours + "/ratelimit", "redislimit": ours + "/ratelimit/redislimit",
 		"http": "net/http", "netip": "net/netip", "uuid": "github.com/google/uuid", "testing": "testing", "time": "time", "tls": "crypto/tls", "x509": "crypto/x509",
 	}
 }
@@ -38,6 +38,7 @@ func given(document string) string {
 			"expiry time.Time, table auth.RevocationSource, rows auth.KeyStore, lastUsed func(context.Context, auth.APIKeyRecord, netip.Addr, time.Time), " +
 			"saveNewHash func(context.Context, string) error, store func(id, tenant uuid.UUID, hash auth.KeyHash), answer func(string), " +
 			"w http.ResponseWriter, r *http.Request, row struct{ Tenant, User uuid.UUID }, notFound http.HandlerFunc",
+		"docs/api.md":       "ctx context.Context, key string",
 		"docs/ratelimit.md": "whoAsks ratelimit.KeyFunc, addr string, mux *http.ServeMux, setMetric func(bool, error)",
 	}[document]
 }

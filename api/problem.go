@@ -31,7 +31,8 @@ func (p *Problem) Temporary() bool {
 	return p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable || p.Status == http.StatusBadGateway || p.Status == http.StatusGatewayTimeout
 }
 
-// FieldError is one part of a request that is at fault. It never repeats what was sent.
+// FieldError is one part of a request that is at fault. It never repeats what was sent, but for what is wrong in a message: an
+// address or a file name, cut short.
 type FieldError struct {
 	Pointer   string    `json:"pointer,omitempty" doc:"Where it is in the body, as a JSON Pointer (RFC 6901)." example:"/email"`
 	Parameter string    `json:"parameter,omitempty" doc:"Which parameter of path, query or header it is." example:"limit"`

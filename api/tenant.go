@@ -12,15 +12,17 @@ type Tenant struct {
 
 // Settings are what an admin of a tenant chooses.
 type Settings struct {
-	OnUnknown     string     `json:"on_unknown" enum:"retry,hold" doc:"What happens to a message whose final reply was lost: one further attempt, or none until somebody decides."`
-	RetentionDays int        `json:"retention_days" doc:"How many days messages are kept after their last recipient is done."`
-	UpdatedAt     *time.Time `json:"updated_at,omitempty"`
+	OnUnknown      string     `json:"on_unknown" enum:"retry,hold" doc:"What happens to a message whose final reply was lost: one further attempt, or none until somebody decides."`
+	RetentionDays  int        `json:"retention_days" doc:"How many days messages are kept after their last recipient is done."`
+	DefaultRelayID string     `json:"default_relay_id,omitempty" format:"uuid" doc:"The relay of messages that name none. Left out: the only one there is."`
+	UpdatedAt      *time.Time `json:"updated_at,omitempty"`
 }
 
 // SettingsPatch changes the members that are given.
 type SettingsPatch struct {
-	OnUnknown     *string `json:"on_unknown,omitempty" enum:"retry,hold"`
-	RetentionDays *int    `json:"retention_days,omitempty" minimum:"0" maximum:"3650"`
+	OnUnknown      *string `json:"on_unknown,omitempty" enum:"retry,hold"`
+	RetentionDays  *int    `json:"retention_days,omitempty" minimum:"0" maximum:"3650"`
+	DefaultRelayID *string `json:"default_relay_id,omitempty" maxLength:"36" doc:"A relay that the tenant may use; the empty string takes the default away."`
 }
 
 // NewTenant is a tenant to be created, with its first admin.

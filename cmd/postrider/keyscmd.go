@@ -13,7 +13,7 @@ import (
 // keysCommand looks after the service's keys.
 type keysCommand struct {
 	Show     keysShowCommand     `cmd:"" help:"Name the keys in use; none is shown."`
-	Rotate   keysRotateCommand   `cmd:"" help:"Rotate the keys that stored secrets are encrypted with."`
+	Rotate   keysRotateCommand   `cmd:"" help:"Rotate the keys that stored secrets are encrypted with, or that checkpoints are signed with."`
 	Operator keysOperatorCommand `cmd:"" help:"Make a new operator key; the old one is refused from the next start on."`
 }
 
@@ -65,7 +65,8 @@ func (c *keysShowCommand) Run(p *program) error {
 }
 
 type keysRotateCommand struct {
-	Step string `arg:"" enum:"add,promote,drop" help:"add, promote or drop."`
+	Step  string `arg:"" enum:"add,promote,drop" help:"add, promote or drop."`
+	Audit bool   `group:"run" name:"audit" help:"Rotate the keys that sign checkpoints of the audit log."`
 	settingsFlags
 }
 
@@ -73,7 +74,9 @@ type keysRotateCommand struct {
 func (*keysRotateCommand) Help() string {
 	return `Rotation takes three steps, so that no node meets a secret that it cannot open: add gives the keyset a key that only opens, promote makes it the one that seals, drop takes the older ones away. After each, give the changed keyset file to every node and restart it. drop only when nothing is sealed with an old key any more.
 
-The keyset is changed where it was read from: seal_keyset_file, or seal-keyset.json in the data directory.`
+With --audit it is the keys that sign checkpoints of the audit log. Checkpoints that an older key signed can be verified for as long as it is kept: do not drop it.
+
+The keyset is changed where it was read from: seal_keyset_file, or seal-keyset.json in the data directory; with --audit, audit_key_file or audit-key.json.`
 }
 
 // Run takes one step of a rotation.
@@ -83,18 +86,22 @@ func (c *keysRotateCommand) Run(p *program) error {
 	if err := append(faults, more...).Err(); err != nil {
 		return err
 	}
-	path := s.FileOf("seal_keyset")
-	if path == "" && s.Given("seal_keyset") {
-		return &exitError{exitConfig, s.Fault("seal_keyset", "the keyset is in the setting itself and cannot be changed there: put it into a file and set seal_keyset_file")}
+	setting, file, keyset := "seal_keyset", sealKeysetFile, keys.sealKeyset
+	if c.Audit {
+		setting, file, keyset = "audit_key", auditKeyFile, keys.auditKey
+	}
+	path := s.FileOf(setting)
+	if path == "" && s.Given(setting) {
+		return &exitError{exitConfig, s.Fault(setting, "the keyset is in the setting itself and cannot be changed there: put it into a file and set %s_file", setting)}
 	}
 	if path == "" {
-		path = filepath.Join(s.Data, sealKeysetFile)
+		path = filepath.Join(s.Data, file)
 	}
-	if keys.sealKeyset.IsZero() {
+	if keyset.IsZero() {
 		return &exitError{exitConfig, fmt.Errorf("there is no keyset in %s yet: postrider setup or serve makes it", s.Data)}
 	}
 	step := map[string]func([]byte) ([]byte, error){"add": seal.AddKey, "promote": seal.Promote, "drop": seal.DropOld}[c.Step]
-	changed, err := step([]byte(keys.sealKeyset.Reveal()))
+	changed, err := step([]byte(keyset.Reveal()))
 	switch {
 	case errors.Is(err, seal.ErrKeyWaiting), errors.Is(err, seal.ErrNoNewKey):
 		return &exitError{exitUnavailable, err}

@@ -8,6 +8,7 @@ import (
 	"github.com/postrider/postrider/internal/delivery"
 	"github.com/postrider/postrider/internal/dispatch"
 	"github.com/postrider/postrider/internal/egress"
+	"github.com/postrider/postrider/internal/seal"
 	"github.com/postrider/postrider/internal/store"
 )
 
@@ -65,11 +66,8 @@ func (pl *plan) deliveryURL() string {
 	return pl.settings.DatabaseURL.Reveal()
 }
 
-// relayPassword is the purpose for which relays' passwords are sealed.
-const relayPassword = "relay password"
-
 // unseal opens a relay's password.
 func (k *keyring) unseal(tenant uuid.UUID, sealed []byte) (string, error) {
-	b, err := k.sealer.Unseal(tenant, relayPassword, sealed)
+	b, err := k.sealer.Unseal(tenant, seal.PurposeRelayPassword, sealed)
 	return string(b), err
 }

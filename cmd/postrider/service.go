@@ -151,7 +151,7 @@ func (v *service) assemble(ctx, work context.Context) (*httpapi.Server, *store.S
 	if err != nil {
 		return nil, nil, err
 	}
-	server, err := httpapi.New(httpapi.Config{
+	api := httpapi.Config{
 		Store: st, Issuer: issuer, Tokens: tokens, OtherTokens: others, Operator: k.operator, Passwords: passwords,
 		AutoCreate: s.TenantAutocreate, SessionLifetime: s.RefreshExpiry,
 		Limiter: limiter, Limits: v.plan.limits, Proxies: s.TrustedProxies,
@@ -159,7 +159,11 @@ func (v *service) assemble(ctx, work context.Context) (*httpapi.Server, *store.S
 		MaxBody: s.BodyLimit, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
 		Metrics: v.registry, MetricsNetworks: s.MetricsAllow, Tracing: traces.Provider(), Ready: v.front.ready,
 		Version: versionText(), Logger: v.logger,
-	})
+	}
+	if err := v.takeIn(&api, st); err != nil {
+		return nil, nil, err
+	}
+	server, err := httpapi.New(api)
 	return server, st, err
 }
 

@@ -11,15 +11,14 @@ const (
 	waitJitter = 0.2
 )
 
-// circuit keeps messages away from a relay that cannot be reached. It is closed, and everything passes; after opensAfter failures in a row (to dial, to be
-// greeted, to agree on TLS) it is open, and nothing passes for a time; then one message passes, the probe: if the relay
-// takes up the conversation the circuit is closed, otherwise it stays open for twice as long.
+// circuit keeps messages away from a relay that cannot be reached. It is closed, and everything passes. After a failure (to dial, to be greeted, to agree on
+// TLS) messages pass one at a time; after opensAfter failures in a row it is open, and nothing passes for a time; then one message passes, the probe: if
+// the relay takes up the conversation the circuit is closed, otherwise it stays open for twice as long.
 // Messages that are not let through use up no attempt.
 //
 // Owned by the goroutine that drains the relay.
 type circuit struct {
-	failures int       // in a row while closed
-	openings int       // in a row; 0: closed
+	failures int       // in a row
 	until    time.Time // open until then
 	opened   time.Time
 	probing  bool
@@ -28,7 +27,7 @@ type circuit struct {
 // pass says how many messages may be started now: many, one or none.
 func (c *circuit) pass(now time.Time, many int) int {
 	switch {
-	case c.openings == 0:
+	case c.failures == 0:
 		return many
 	case c.probing || now.Before(c.until):
 		return 0
@@ -37,31 +36,33 @@ func (c *circuit) pass(now time.Time, many int) int {
 	}
 }
 
+// single says that messages are sent one at a time.
+func (c *circuit) single() bool { return c.failures > 0 }
+
 // open says whether the circuit is open or waits for its probe.
-func (c *circuit) open() bool { return c.openings > 0 }
+func (c *circuit) open() bool { return c.failures >= opensAfter }
 
 // start tells that a message was started.
-func (c *circuit) start() { c.probing = c.openings > 0 }
+func (c *circuit) start() { c.probing = c.failures > 0 }
 
 // done takes what a message met that was started at a time: down, if the relay could not be reached. random is in [0,1). It says whether
 // the circuit opened, stayed open for longer, or closed.
 func (c *circuit) done(now, started time.Time, down bool, random float64) (changed bool) {
 	if !down {
-		changed = c.openings > 0
+		changed = c.open()
 		*c = circuit{}
 		return changed
 	}
-	if c.openings > 0 && !started.After(c.opened) {
+	if c.open() && !started.After(c.opened) {
 		return false // it was under way when the circuit opened, and tells nothing new
 	}
 	c.failures++
-	if c.openings == 0 && c.failures < opensAfter {
+	c.probing = false
+	if !c.open() {
 		return false
 	}
-	c.openings++
-	c.probing = false
 	wait := maxWait
-	if n := c.openings - 1; n < 20 {
+	if n := c.failures - opensAfter; n < 20 {
 		wait = min(maxWait, firstWait<<n)
 	}
 	wait += time.Duration((2*random - 1) * waitJitter * float64(wait))
@@ -72,10 +73,10 @@ func (c *circuit) done(now, started time.Time, down bool, random float64) (chang
 // untried tells that a message that was started came back without having met the relay.
 func (c *circuit) untried() { c.probing = false }
 
-// load takes a saved state: how often the circuit opened in a row, and until when.
-func (c *circuit) load(openings int, until time.Time) {
+// load takes a saved state: how many failures there were in a row, and until when it is open.
+func (c *circuit) load(failures int, until time.Time) {
 	*c = circuit{}
-	if openings > 0 {
-		c.openings, c.until = openings, until
+	if failures > 0 {
+		c.failures, c.until = failures, until
 	}
 }

@@ -83,11 +83,10 @@ type drain struct {
 	backAt    time.Time // when to try again to give messages back
 	starved   bool      // another message could be sent had the node a token
 
-	probe    bool      // the relay is paused because it refused the password: one message tries whether it still does
-	gone     bool      // the relay was deleted
-	closing  bool      // the dispatcher has been told that this drain ends
-	pausing  bool      // the pause is being written
-	probeAt  time.Time // of a relay that refused the password: the next probe
+	probe    bool // the relay is paused because it refused the password: one message tries whether it still does
+	gone     bool // the relay was deleted
+	closing  bool // the dispatcher has been told that this drain ends
+	pausing  bool // the pause is being written
 	began    time.Time
 	trouble  time.Time
 	idleFrom time.Time
@@ -112,6 +111,7 @@ func newDrain(d *Dispatcher, relay uuid.UUID, probe bool) *drain {
 		answers: make(chan func(), 8),
 	}
 	dr.share = d.tokens.join(dr.wake)
+	dr.view.s.Relay = relay
 	return dr
 }
 

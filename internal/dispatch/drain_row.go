@@ -61,7 +61,6 @@ func (dr *drain) load(ctx context.Context) error {
 	}
 	now := dr.d.cfg.Now()
 	dr.relay, dr.refreshed, dr.began = relay, now, now
-	dr.probeAt = relay.NotBefore
 	dr.log = dr.d.cfg.Logger.With("relay", dr.id, "host", relay.Host)
 	dr.limits = newLimits(dr.settings())
 	dr.limits.load(now, parseState[limitsState](relay.State.Counters))
@@ -138,10 +137,10 @@ func (dr *drain) changed(ctx context.Context, relay store.DeliveryRelay) {
 
 // state is what is saved of the drain. last: nothing will be started before it is saved again.
 func (dr *drain) state(now time.Time, last bool) store.RelayState {
-	s := store.RelayState{Failures: dr.circuit.openings, Window: dr.slow.save(now)}
+	s := store.RelayState{Failures: dr.circuit.failures, Window: dr.slow.save(now)}
 	switch {
-	case dr.relay.Pause.Kind == store.PauseAuth:
-		s.NotBefore, s.Reason = dr.probeAt, dr.relay.Pause.Reason
+	case dr.relay.Pause.Kind == store.PauseAuth: // the time of the probe stands with the pause
+		s.Reason = dr.relay.Pause.Reason
 	case dr.circuit.open():
 		s.NotBefore, s.Reason = dr.circuit.until, dr.downWhy
 	case dr.heldUntil.After(now):
@@ -186,7 +185,14 @@ func (dr *drain) write(ctx context.Context, last bool) {
 	if dr.gone || dr.lost.Load() {
 		return
 	}
-	if err := dr.d.cfg.Store.SaveRelayState(ctx, dr.id, dr.state(dr.d.cfg.Now(), last), dr.d.cfg.Node); err != nil {
+	state := dr.state(dr.d.cfg.Now(), last)
+	if !state.NotBefore.IsZero() {
+		// If somebody has changed the relay this moment, what held it was the old settings'.
+		if row, err := dr.d.cfg.Store.DeliveryRelay(ctx, dr.id); err == nil && !row.UpdatedAt.Equal(dr.relay.UpdatedAt) {
+			state = store.RelayState{Counters: state.Counters}
+		}
+	}
+	if err := dr.d.cfg.Store.SaveRelayState(ctx, dr.id, state, dr.d.cfg.Node); err != nil {
 		dr.log.Error("what the relay was sent could not be saved; its limits count the reserve as used", "error", err)
 	}
 }
@@ -235,7 +241,7 @@ func (dr *drain) pauseAuth(ctx context.Context, now time.Time, reason string) {
 			if !dr.probe {
 				dr.log.Warn("the relay refused the password and is paused", "reason", reason, "probe_in", probeEvery)
 			}
-			dr.probe, dr.probeAt, dr.unsaved = false, probeAt, true
+			dr.probe = false
 			dr.relay.Pause = store.Pause{Kind: store.PauseAuth, Reason: reason, At: now}
 		}
 	})

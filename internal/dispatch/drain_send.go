@@ -132,9 +132,12 @@ func (dr *drain) took(ctx context.Context, r result) {
 			dr.log.Info("the relay can be reached again")
 		}
 	}
-	if v.RetryAfter > 0 {
+	if v.RelayDown {
+		dr.unsaved = true
+	}
+	if until := now.Add(v.RetryAfter); until.After(now) && until.After(dr.heldUntil) {
 		// Its connections are not even tried before: messages would come back untried, one after the other.
-		dr.heldUntil, dr.heldWhy = now.Add(v.RetryAfter), cmp.Or(dr.downWhy, "the relay could not be reached a moment ago")
+		dr.heldUntil, dr.heldWhy = until, cmp.Or(dr.downWhy, "the relay could not be reached a moment ago")
 	}
 	if v.SlowDown && dr.slow.slow(now, r.started) {
 		dr.unsaved = true
@@ -201,7 +204,7 @@ func (dr *drain) ask(ctx context.Context, now time.Time) {
 }
 
 // single says that one message at a time is to be sent: a probe.
-func (dr *drain) single() bool { return dr.probe || dr.circuit.open() }
+func (dr *drain) single() bool { return dr.probe || dr.circuit.single() }
 
 // target is how many messages should be claimed and wait for their turn.
 func (dr *drain) target(now time.Time) int {

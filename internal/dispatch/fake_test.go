@@ -165,7 +165,10 @@ func (s *memory) SaveRelayState(_ context.Context, id uuid.UUID, state store.Rel
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.relays[id]; r != nil && s.down == nil {
-		r.State, r.NotBefore = state, state.NotBefore
+		r.State = state
+		if r.Pause.Kind != store.PauseAuth {
+			r.NotBefore = state.NotBefore
+		}
 		s.saves++
 	}
 	return s.down

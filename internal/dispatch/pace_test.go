@@ -90,9 +90,10 @@ func TestCircuit(t *testing.T) {
 	t.Parallel()
 	var c circuit
 	now := epoch
+	many := 50
 	for n := range opensAfter {
-		if c.pass(now, 50) != 50 {
-			t.Fatalf("not closed after %d failures", n)
+		if c.pass(now, 50) != many {
+			t.Fatalf("%d pass after %d failures, want %d", c.pass(now, 50), n, many)
 		}
 		c.start()
 		started := now
@@ -100,8 +101,9 @@ func TestCircuit(t *testing.T) {
 		if opened := c.done(now, started, true, 0.5); opened != (n == opensAfter-1) {
 			t.Fatalf("failure %d: opened %v", n+1, opened)
 		}
+		many = 1
 	}
-	if c.done(now, epoch, true, 0.5) || c.openings != 1 {
+	if c.done(now, epoch, true, 0.5) || c.failures != opensAfter {
 		t.Fatal("a failure of what was under way counted again")
 	}
 	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
@@ -132,7 +134,7 @@ func TestCircuit(t *testing.T) {
 		}
 	}
 	var other circuit
-	other.load(c.openings, c.until)
+	other.load(c.failures, c.until)
 	if other.pass(c.until.Add(-1), 9) != 0 || other.pass(c.until, 9) != 1 {
 		t.Fatal("the saved state is not open and then to be probed")
 	}
@@ -149,18 +151,19 @@ func TestCircuitJitter(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var c circuit
-		openings := rapid.IntRange(1, 1000).Draw(t, "openings")
-		c.load(openings, epoch)
+		failures := rapid.IntRange(opensAfter, 1000).Draw(t, "failures")
+		c.load(failures, epoch)
 		c.start()
 		c.done(epoch, epoch.Add(-1), true, rapid.Float64Range(0, 0.999).Draw(t, "random"))
+		c.start()
 		c.done(epoch, epoch.Add(1), true, rapid.Float64Range(0, 0.999).Draw(t, "random"))
 		wait := c.until.Sub(epoch)
 		full := maxWait
-		if openings < 10 {
-			full = min(maxWait, firstWait<<(c.openings-1))
+		if n := c.failures - opensAfter; n < 10 {
+			full = min(maxWait, firstWait<<n)
 		}
 		if wait > maxWait || wait < full*8/10-time.Millisecond || wait > full*12/10 {
-			t.Fatalf("open for %v after %d openings, want about %v", wait, c.openings, full)
+			t.Fatalf("open for %v after %d failures, want about %v", wait, c.failures, full)
 		}
 	})
 }

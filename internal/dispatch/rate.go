@@ -23,6 +23,9 @@ type pace struct {
 // ended counts a message that ended.
 func (p *pace) ended(now time.Time) {
 	p.n++
+	if p.since.IsZero() {
+		p.since = now
+	}
 	took := now.Sub(p.since)
 	if took < rateOver {
 		return

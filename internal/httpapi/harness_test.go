@@ -20,9 +20,13 @@ import (
 
 	"github.com/postrider/postrider/api"
 	"github.com/postrider/postrider/auth"
+	"github.com/postrider/postrider/internal/egress"
 	"github.com/postrider/postrider/internal/httpapi"
+	"github.com/postrider/postrider/internal/httpapi/intake"
+	"github.com/postrider/postrider/internal/seal"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/store/storetest"
+	"github.com/postrider/postrider/internal/submission"
 	"github.com/postrider/postrider/ratelimit"
 )
 
@@ -133,7 +137,10 @@ func (in *installation) tryServer(change ...func(*httpapi.Config)) (*httpapi.Ser
 	if err != nil {
 		in.t.Fatal(err)
 	}
+	sealer := must(seal.Open(must(seal.Generate())))
 	cfg := httpapi.Config{
+		Submission: must(submission.New(submission.Config{Store: in.store, Sealer: sealer, RelayKey: []byte(secretOfTests)})),
+		Intake:     intake.New(intake.Config{Dir: in.t.TempDir()}), Sealer: sealer, Egress: must(egress.New(egress.Config{})),
 		Store: in.store, Issuer: in.issuer, Tokens: verifier, Operator: in.hash, Passwords: cheap(),
 		Limiter: must(ratelimit.NewMemory(ratelimit.MemoryConfig{})), Limits: unlimited(),
 	}

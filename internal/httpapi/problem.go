@@ -85,6 +85,9 @@ func problemOf(err error) *problem {
 		}
 		return p
 	}
+	if p := problemOfSubmission(err); p != nil {
+		return p
+	}
 	if p := problemOfStore(err); p != nil {
 		return p
 	}

@@ -20,6 +20,9 @@ func (s *Server) routes() {
 	s.tokenRoutes()
 	s.tenantRoutes()
 	s.auditRoutes()
+	s.messageRoutes()
+	s.relayRoutes()
+	s.eventRoutes()
 	s.operatorRoutes()
 }
 

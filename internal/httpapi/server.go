@@ -17,7 +17,11 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/postrider/postrider/auth"
+	"github.com/postrider/postrider/internal/egress"
+	"github.com/postrider/postrider/internal/httpapi/intake"
+	"github.com/postrider/postrider/internal/seal"
 	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/submission"
 	"github.com/postrider/postrider/ratelimit"
 )
 
@@ -51,6 +55,16 @@ type Config struct {
 	Proxies []netip.Prefix
 	// CORS says which pages of other origins may call the API. Zero: none.
 	CORS CORS
+
+	// Submission accepts messages, Intake reads them; required.
+	Submission *submission.Submission
+	Intake     *intake.Decoder
+	// Sealer seals the passwords of relays; required.
+	Sealer *seal.Sealer
+	// Egress dials relays that are to be checked; required.
+	Egress *egress.Dialer
+	// MaxMessageBody is the largest body in octets of the operations that take messages. 0: what Intake reads by default.
+	MaxMessageBody int64
 
 	// MaxBody is the largest body in octets that operations read which do not say otherwise. 0: 1 MiB.
 	MaxBody int64
@@ -143,6 +157,7 @@ func (c *Config) check() error {
 	var faults []error
 	for name, missing := range map[string]bool{
 		"Store": c.Store == nil, "Issuer": c.Issuer == nil, "Tokens": c.Tokens == nil, "Passwords": c.Passwords == nil, "Limiter": c.Limiter == nil,
+		"Submission": c.Submission == nil, "Intake": c.Intake == nil, "Sealer": c.Sealer == nil, "Egress": c.Egress == nil,
 	} {
 		if missing {
 			faults = append(faults, fmt.Errorf("httpapi: Config.%s is nil; it is required", name))
@@ -152,6 +167,9 @@ func (c *Config) check() error {
 		if d < 0 {
 			faults = append(faults, fmt.Errorf("httpapi: Config.%s is %s; use a positive time, or 0 for the default", name, d))
 		}
+	}
+	if c.MaxMessageBody < 0 {
+		faults = append(faults, fmt.Errorf("httpapi: Config.MaxMessageBody is %d; use a positive number of octets, or 0 for %d", c.MaxMessageBody, intake.DefaultMaxOctets))
 	}
 	if c.MaxBody < 0 {
 		faults = append(faults, fmt.Errorf("httpapi: Config.MaxBody is %d; use a positive number of octets, or 0 for 1 MiB", c.MaxBody))
@@ -164,6 +182,7 @@ func (c *Config) check() error {
 func (c *Config) fill() {
 	c.SessionLifetime = cmp.Or(c.SessionLifetime, defaultSession)
 	c.MaxBody = cmp.Or(c.MaxBody, defaultMaxBody)
+	c.MaxMessageBody = cmp.Or(c.MaxMessageBody, intake.DefaultMaxOctets)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, defaultTimeout)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, defaultTimeout)
 	c.Version = cmp.Or(c.Version, "0")

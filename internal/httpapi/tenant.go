@@ -22,7 +22,7 @@ func tenantRecordOf(t store.TenantRecord) api.Tenant {
 }
 
 func settingsOf(c store.Settings) api.Settings {
-	return api.Settings{OnUnknown: c.OnUnknown, RetentionDays: c.RetentionDays, UpdatedAt: timeOrNone(c.UpdatedAt)}
+	return api.Settings{OnUnknown: c.OnUnknown, RetentionDays: c.RetentionDays, DefaultRelayID: idOrNone(c.DefaultRelayID), UpdatedAt: timeOrNone(c.UpdatedAt)}
 }
 
 func (s *Server) getTenant(ctx context.Context, _ *none) (*bodyOf[api.Tenant], error) {
@@ -36,8 +36,15 @@ func (s *Server) getSettings(ctx context.Context, _ *none) (*bodyOf[api.Settings
 }
 
 func (s *Server) updateSettings(ctx context.Context, in *bodyOf[api.SettingsPatch]) (*bodyOf[api.Settings], error) {
-	settings, err := s.tenantOf(ctx).UpdateSettings(ctx, store.SettingsPatch{
-		OnUnknown: in.Body.OnUnknown, RetentionDays: in.Body.RetentionDays,
-	}, actor(ctx))
+	patch := store.SettingsPatch{OnUnknown: in.Body.OnUnknown, RetentionDays: in.Body.RetentionDays}
+	if in.Body.DefaultRelayID != nil {
+		id, err := s.defaultRelay(ctx, *in.Body.DefaultRelayID)
+		if err != nil {
+			return nil, err
+		}
+		patch.DefaultRelayID = &id
+	}
+	settings, err := s.tenantOf(ctx).UpdateSettings(ctx, patch, actor(ctx))
+	s.cfg.Submission.Forget()
 	return answer(settingsOf(settings), err)
 }

@@ -89,7 +89,7 @@ func (w *walker) walk(t *testing.T, op operation) {
 			succeeded = w.letIn(t, op, c, nobodys) || succeeded
 		}
 	}
-	if !succeeded && !slices.Contains([]string{"login", "refresh", "change-password"}, op.ID) { // these need what cannot be guessed
+	if !succeeded && !slices.Contains([]string{"login", "refresh", "change-password", "retry-message", "delete-relay"}, op.ID) { // these need what cannot be guessed
 		t.Error("nobody's call succeeded: has the walker what the operation needs?")
 	}
 }
@@ -168,6 +168,13 @@ func (w *walker) letIn(t *testing.T, op operation, c who, id string) (succeeded 
 	switch {
 	case c.tenant != nil:
 		id = c.tenant.row(w, op)
+	case c.word == "operator" && strings.HasPrefix(op.path, "/v1/operator/relays/"):
+		relay, err := w.store.Operator().CreateRelay(t.Context(), store.NewRelay{Name: uuid.NewString(), Host: "127.0.0.1", Port: 25, TLS: "none"}, store.Actor{Kind: store.ActorCommand})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = relay.ID.String()
+		op.path = strings.ReplaceAll(op.path, "{tenant}", w.newTenant(t, "sharer-"+id).id.String())
 	case c.word == "operator":
 		id = w.newTenant(t, fmt.Sprintf("operators-%d", w.pair)).id.String()
 	}
@@ -233,6 +240,8 @@ func (w *walker) town(t *testing.T) *town {
 	key, text := w.key(x.admin)
 	x.key = text
 	x.rows["users"], x.rows["api-keys"], x.rows["tenants"] = x.user.ID.String(), key.ID().String(), x.id.String()
+	relay := w.relay(x.tenant, func(n *store.NewRelay) { n.Host, n.TLS = "127.0.0.1", "none" })
+	x.rows["relays"], x.rows["messages"] = relay.ID.String(), read[struct{ ID string }](t, w.post("/v1/messages", w.token(x.user), hello), 202).ID
 	x.markers = append(x.markers, name+".example", x.admin.ID.String())
 	for _, id := range x.rows {
 		x.markers = append(x.markers, id)
@@ -291,6 +300,9 @@ func (w *walker) snapshot(x *town) string {
 	key.LastUsedAt, key.LastUsedFrom = time.Time{}, key.LastUsedFrom.Unmap()
 	users, _, err := tenant.Users(ctx, store.Page{Limit: 200})
 	keys, _, keysErr := tenant.APIKeys(ctx, store.Page{Limit: 200}, uuid.Nil)
+	relays, _, relaysErr := tenant.Relays(ctx, store.Page{Limit: 200})
+	messages, _, messagesErr := tenant.Messages(ctx, store.MessageFilter{}, store.Page{Limit: 200})
+	parts = append(parts, relays, relaysErr, messages, messagesErr)
 	parts = append(parts, key, must(tenant.Settings(ctx)), must(tenant.Record(ctx)), must(tenant.Quotas(ctx)), len(users), err, len(keys), keysErr)
 	return fmt.Sprint(parts...)
 }

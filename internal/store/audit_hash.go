@@ -93,10 +93,10 @@ func chainStart() []byte { return make([]byte, hashSize) }
 // AuditCheckpoint says that the audit chain had a certain link at a certain place. Kept outside of the
 // database, in the log, it shows what was taken off the end of the chain or written anew.
 type AuditCheckpoint struct {
-	Seq       int64     // the link's number, from 1
-	Hash      []byte    // the link's hash, which covers all before it
-	At        time.Time // when it was signed
-	Signature []byte    // by the CheckpointSigner
+	Seq       int64     `json:"seq"`       // the link's number, from 1
+	Hash      []byte    `json:"hash"`      // the link's hash, which covers all before it
+	At        time.Time `json:"signed_at"` // when it was signed
+	Signature []byte    `json:"signature"` // by the CheckpointSigner
 }
 
 // signed is what a checkpoint's signature is made over.

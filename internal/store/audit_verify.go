@@ -23,22 +23,22 @@ type VerifyConfig struct {
 
 // AuditReport is what VerifyAudit found.
 type AuditReport struct {
-	Entries int64 // links of the chain that were walked
-	Erased  int64 // pieces of personal data that were erased, which is no fault
+	Entries int64 `json:"entries"` // links of the chain that were walked
+	Erased  int64 `json:"erased"`  // pieces of personal data that were erased, which is no fault
 
-	Checkpoints    int64           // checkpoints in the database that were compared
-	LogCheckpoints int64           // checkpoints in VerifyConfig.Log that were compared
-	LogUnverified  int64           // lines of VerifyConfig.Log that look like a checkpoint and are not signed by a known key: passed over
-	Unsigned       bool            // signatures were not looked at
-	Last           AuditCheckpoint // the newest checkpoint that agreed; zero if none. What is behind it can have been rewritten unseen
+	Checkpoints    int64           `json:"checkpoints"`              // checkpoints in the database that were compared
+	LogCheckpoints int64           `json:"log_checkpoints"`          // checkpoints in VerifyConfig.Log that were compared
+	LogUnverified  int64           `json:"log_unverified"`           // lines of VerifyConfig.Log that look like a checkpoint and are not signed by a known key: passed over
+	Unsigned       bool            `json:"unsigned"`                 // signatures were not looked at
+	Last           AuditCheckpoint `json:"last_checkpoint,omitzero"` // the newest checkpoint that agreed; zero if none. What is behind it can have been rewritten unseen
 
-	Unchained int64     // entries that wait to be chained: a change of theirs would not be seen
-	Oldest    time.Time // when the oldest of them was written; zero if there is none
+	Unchained int64     `json:"unchained"`                 // entries that wait to be chained: a change of theirs would not be seen
+	Oldest    time.Time `json:"oldest_unchained,omitzero"` // when the oldest of them was written; zero if there is none
 
 	// Faults are what was found in the order of the chain, the first of all first. There are at most 20;
 	// FaultCount counts all. Behind the first fault more may be consequences of it.
-	Faults     []AuditFault
-	FaultCount int64
+	Faults     []AuditFault `json:"faults"`
+	FaultCount int64        `json:"fault_count"`
 }
 
 // OK reports whether nothing is wrong.
@@ -54,7 +54,7 @@ const (
 // checkpoints. It holds a few hundred links at a time however long the chain is, and may run
 // while the service does. The error is about reading; what is wrong with the log stands in the report.
 func (s *Store) VerifyAudit(ctx context.Context, cfg VerifyConfig) (AuditReport, error) {
-	var report AuditReport
+	report := AuditReport{Faults: []AuditFault{}}
 	if cfg.Verifier == nil && s.cfg.Checkpoint != nil {
 		cfg.Verifier = s.cfg.Checkpoint
 	}

@@ -25,13 +25,15 @@ const (
 
 // AuditFault names one fault of the audit log.
 type AuditFault struct {
-	Kind AuditFaultKind
+	Kind AuditFaultKind `json:"kind"`
 	// Seq is the number of the link concerned, and To that of the last one if it is several; Seq is 0 for
 	// an entry that has no link.
-	Seq, To int64
+	Seq int64 `json:"seq"`
+	To  int64 `json:"to"`
 	// EntryID and TenantID name the entry; uuid.Nil if nothing of it is left to tell.
-	EntryID, TenantID uuid.UUID
-	Text              string // what was found, in a sentence for people
+	EntryID  uuid.UUID `json:"entry_id,omitzero"`
+	TenantID uuid.UUID `json:"tenant_id,omitzero"`
+	Text     string    `json:"text"` // what was found, in a sentence for people
 }
 
 // String is one line: kind, place, entry, what was found.

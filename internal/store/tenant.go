@@ -84,6 +84,8 @@ type Settings struct {
 	OnUnknown string `json:"on_unknown"`
 	// RetentionDays is how long messages are kept after their last recipient is done. Default: 30. From 0 to 3650.
 	RetentionDays int `json:"retention_days"`
+	// DefaultRelayID is the relay of messages that name none; uuid.Nil: the only one that the tenant may use.
+	DefaultRelayID uuid.UUID `json:"default_relay_id,omitzero"`
 	// UpdatedAt is when the settings were changed; zero if they never were.
 	UpdatedAt time.Time `json:"-"`
 }
@@ -97,6 +99,9 @@ const (
 type SettingsPatch struct {
 	OnUnknown     *string
 	RetentionDays *int
+	// DefaultRelayID, where it points to uuid.Nil, takes the default away. That the tenant may use the relay is the
+	// caller's to check.
+	DefaultRelayID *uuid.UUID
 }
 
 func (p SettingsPatch) apply(s *Settings) error {
@@ -111,6 +116,9 @@ func (p SettingsPatch) apply(s *Settings) error {
 			return &InvalidError{Field: "retention_days", Reason: fmt.Sprintf("may be from 0 to %d", maxRetentionDays)}
 		}
 		s.RetentionDays = *v
+	}
+	if v := p.DefaultRelayID; v != nil {
+		s.DefaultRelayID = *v
 	}
 	return nil
 }

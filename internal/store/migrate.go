@@ -69,7 +69,8 @@ func SchemaVersion() int64 {
 func schemaVersion(ctx context.Context, t tx) (int64, error) {
 	exists := "select count(*) from sqlite_schema where type = 'table' and name = $1"
 	if t.postgres() {
-		exists = "select count(*) from (select to_regclass($1)) t(c) where c is not null"
+		// The right to read it comes with the first migration.
+		exists = "select count(*) from (select to_regclass($1)) t(c) where c is not null and has_table_privilege(c, 'select')"
 	}
 	var n, version int64
 	if err := t.row(ctx, exists, versionTable).Scan(&n); err != nil || n == 0 {

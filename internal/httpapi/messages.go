@@ -69,7 +69,7 @@ func (s *Server) messageRoutes() {
 	}, s.changeMessage((store.Tenant).Cancel))
 	register(s, operation{
 		ID: "retry-message", Method: http.MethodPost, Path: "/v1/messages/{id}/retry", Tag: tagMessages, Access: any, Errors: conflict,
-		Summary: "Try failed and unknown recipients again",
+		Summary: "Try failed and unknown recipients again, and deferred ones now",
 		Detail:  "An unknown recipient may have the message already and get it twice then.",
 	}, s.changeMessage((store.Tenant).Retry))
 	register(s, operation{

@@ -36,6 +36,13 @@ func (s *Server) explainMessage(ctx context.Context, in *ByID) (*bodyOf[api.Expl
 			e.Open++
 		}
 	}
+	all, err := s.store.PausedAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if all.Kind != store.PauseNone && relay.Pause.Kind == store.PauseNone {
+		relay.Pause = all
+	}
 	e.Reasons = s.reasons(m, relay, gone)
 	return &bodyOf[api.Explanation]{Body: e}, nil
 }

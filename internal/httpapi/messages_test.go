@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/api"
 	"github.com/postrider/postrider/auth"
@@ -42,6 +44,83 @@ func (in *installation) post(path, credential, body string, fields ...string) *h
 	w := httptest.NewRecorder()
 	in.handler.ServeHTTP(w, r)
 	return w
+}
+
+// settle makes one attempt for each message that is due at a relay, as delivery does, with one outcome for all.
+func (in *installation) settle(of tenant, relay store.Relay, state store.RecipientState, code, enhanced, text string) {
+	in.t.Helper()
+	ctx, node := in.t.Context(), store.NewID()
+	claims, err := in.store.Claim(ctx, store.ClaimRequest{Relay: relay.ID, Tenant: of.id, Class: store.ClassTransactional, Limit: 100, Node: node})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	n := must(strconv.Atoi(code))
+	for _, c := range claims {
+		status, phase := "success", "done"
+		if state != store.Sent {
+			status, phase = "rejected", "rcpt"
+		}
+		o := store.Outcome{Node: node, MessageID: c.MessageID, TenantID: of.id, Attempt: store.AttemptRecord{
+			StartedAt: time.Now().Add(-time.Second), EndedAt: time.Now(), Phase: phase, Status: status, Code: n, Enhanced: enhanced, Text: text, Transcript: "C: QUIT",
+		}}
+		for _, r := range c.Recipients {
+			o.Recipients = append(o.Recipients, store.RecipientOutcome{N: r.N, State: state, Code: n, Enhanced: enhanced, Text: text})
+		}
+		if state == store.Deferred {
+			o.NextDue = time.Now().Add(time.Hour)
+		}
+		if err := in.store.Record(ctx, o); err != nil {
+			in.t.Fatal(err)
+		}
+	}
+}
+
+func TestResults(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		state                store.RecipientState
+		code, enhanced, text string
+		status, message      string
+	}{
+		"sent":     {store.Sent, "250", "2.0.0", "ok", "success", "sent"},
+		"rejected": {store.Failed, "550", "5.1.1", "no such user", "rejected", "failed"},
+		"given up": {store.Failed, "451", "4.7.1", "later", "temp_failed", "failed"},
+		"deferred": {store.Deferred, "451", "4.7.1", "later", "retry", "deferred"},
+		"unknown":  {store.Unknown, "0", "", "no reply", "unknown", "unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := install(t)
+			relay := in.relay(in.a)
+			token := in.token(in.a.user)
+			sent := read[api.AcceptedMessage](t, in.post("/v1/messages", token, hello), 202)
+			in.settle(in.a, relay, test.state, test.code, test.enhanced, test.text)
+			got := read[api.MessageDetail](t, in.call("GET", "/v1/messages/"+sent.ID, token, nil), 200)
+			r := got.Result
+			if r == nil || r.Status != test.status || got.State != test.message || len(got.History) != 1 || got.History[0].Number != 1 || got.Transcript != "C: QUIT" {
+				t.Fatalf("message %+v, result %+v", got, r)
+			}
+			if (r.SMTPCode == nil) != (test.code == "0") || (r.SMTPError == nil) != (test.state == store.Sent) || (r.SentAt == nil) == (test.state == store.Sent) ||
+				r.IsRetryable != (test.state == store.Deferred) || len(r.Recipients) != 2 || len(r.Attempts) != 1 || (len(r.RecipientFailures) == 0) != (test.state == store.Sent) {
+				t.Errorf("result %+v", r)
+			}
+			why := read[api.Explanation](t, in.call("GET", "/v1/messages/"+sent.ID+"/explain", token, nil), 200)
+			if len(why.Reasons) != 1 {
+				t.Errorf("explanation %+v", why)
+			}
+			// What was sent is not tried again.
+			retry := in.call("POST", "/v1/messages/"+sent.ID+"/retry", token, nil)
+			if again := test.state != store.Sent; (retry.Code == 200) != again || !again && retry.Code != 409 {
+				t.Errorf("retry: status %d: %s", retry.Code, retry.Body)
+			}
+			if w := in.call("POST", "/v1/messages/"+sent.ID+"/reschedule", token, `{"send_at": "2098-01-01T00:00:00Z"}`); w.Code != 422 {
+				t.Errorf("reschedule: status %d: %s", w.Code, w.Body)
+			}
+			if w := in.call("DELETE", "/v1/messages/"+sent.ID, token, nil); w.Code != 204 {
+				t.Errorf("delete: status %d: %s", w.Code, w.Body)
+			}
+			refused(t, in.call("GET", "/v1/messages/"+sent.ID, token, nil), 404, api.CodeNotFound)
+		})
+	}
 }
 
 func TestSendAndRead(t *testing.T) {

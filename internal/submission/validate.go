@@ -44,6 +44,13 @@ func (s *Submission) Validate(ctx context.Context, p auth.Principal, q *Request)
 	if !j.sendAt.IsZero() {
 		hold("It is due at %s.", j.sendAt.UTC().Format(time.RFC3339))
 	}
+	all, err := s.cfg.Store.PausedAll(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	if all.Kind != store.PauseNone {
+		hold("The operator paused all sending: %s", all.Reason)
+	}
 	if k := j.relay.Pause.Kind; k != store.PauseNone {
 		hold("The relay is paused (%s): %s", k, j.relay.Pause.Reason)
 	}

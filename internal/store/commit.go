@@ -14,7 +14,7 @@ const (
 	maxGroup = 512
 	// maxGroupBytes bounds the content in one commit.
 	maxGroupBytes = 16 << 20
-	// commitTimeout ends a commit that the database does not finish.
+	// commitTimeout ends a commit that a database server does not finish.
 	commitTimeout = 30 * time.Second
 )
 
@@ -46,6 +46,8 @@ type committer struct {
 	// error from apply means that the transaction cannot go on.
 	begin func(ctx context.Context, fn func(tx) error) error
 	apply func(ctx context.Context, t tx, group []unit) error
+	// timeout bounds each transaction. 0: none, which spares SQLite's driver a goroutine for each statement.
+	timeout time.Duration
 	// committed is told of each group that is in the database. It must not block.
 	committed func(group []unit)
 
@@ -158,8 +160,12 @@ func (c *committer) write() {
 // each behind a savepoint of its own, so that the bad one fails alone.
 func (c *committer) commit(group []*waiting) {
 	// The callers' contexts do not reach into a transaction that others share.
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
+	ctx := context.Background()
+	if c.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
 	err := c.together(ctx, group)
 	if err != nil && len(group) > 1 && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		err = c.apart(ctx, group)

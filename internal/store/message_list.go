@@ -39,12 +39,12 @@ func (t Tenant) Messages(ctx context.Context, f MessageFilter, page Page) (list 
 	if err != nil {
 		return nil, "", err
 	}
-	c, from, none := f.conditions(t.id, after.id)
+	c, none := f.conditions(t.id, after.id)
 	if none {
 		return []Message{}, "", nil
 	}
 	c.args = append(c.args, page.limit()+1)
-	text := "select " + messageColumns + from + c.where() + " order by m.id desc limit $" + strconv.Itoa(len(c.args))
+	text := "select " + messageColumns + messageFrom + c.where() + " order by m.id desc limit $" + strconv.Itoa(len(c.args))
 	err = t.readOne(ctx, func(q tx) error {
 		r, err := q.query(ctx, text, c.args...)
 		list, err = collect(r, err, func(r *rows) (Message, error) { return scanMessage(r.Scan) })
@@ -59,8 +59,8 @@ func (t Tenant) Messages(ctx context.Context, f MessageFilter, page Page) (list 
 
 // conditions are the filter's, each such that an index finds the rows: those of open messages by the spool, which is short. none
 // says that nothing can match.
-func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, from string, none bool) {
-	c, from = &conditions{}, messageFrom
+func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, none bool) {
+	c = &conditions{}
 	c.add("m.tenant_id = ?", tenant)
 	c.add("m.id < ?", before)
 	if f.UserID != uuid.Nil {
@@ -79,13 +79,13 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, from
 	}
 	if f.Recipient != "" {
 		if !storable(f.Recipient) {
-			return c, from, true
+			return c, true
 		}
 		c.add("m.id in (select message_id from recipients where tenant_id = ? and lower(address) = lower(?) and message_id < ?)", tenant, f.Recipient, before)
 	}
 	if f.Tag != "" {
 		if !storable(f.Tag) {
-			return c, from, true
+			return c, true
 		}
 		c.add("m.id in (select message_id from message_tags where tenant_id = ? and tag = ? and message_id < ?)", tenant, f.Tag, before)
 	}
@@ -98,12 +98,14 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, from
 	switch state := RecipientState(f.State); {
 	case f.State == "":
 	case state == Sending:
-		from = openFrom
-		c.add("s.claim is not null")
-	case state == Queued || state == Deferred:
-		from = openFrom
-		c.add("s.claim is null")
+		c.add("m.id in ("+openMessages+"not null)", tenant)
+	case state == Queued:
+		c.add("m.id in ("+openMessages+"null)", tenant)
 		c.add("m.state = ?", f.State)
+	case state == Deferred:
+		c.add("m.state = ?", f.State)
+		c.add("m.state not in ('queued', 'sent')")
+		c.add("s.claim is null")
 	case state == Sent:
 		c.add("m.state = ?", f.State)
 	default:
@@ -111,10 +113,12 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, from
 		c.add("m.state = ?", f.State)
 		c.add("m.state not in ('queued', 'sent')")
 	}
-	return c, from, !slices.Contains(messageStates, f.State)
+	return c, !slices.Contains(messageStates, f.State)
 }
 
-const openFrom = ` from spool s join messages m on m.tenant_id = s.tenant_id and m.id = s.message_id `
+// openMessages are the tenant's rows in the spool, by the relays that it may use or could use once.
+const openMessages = `select o.message_id from relay_grants g join spool o on o.relay_id = g.relay_id and o.tenant_id = g.tenant_id
+	where g.tenant_id = ? and o.claim is `
 
 var messageStates = []MessageState{
 	"", MessageState(Queued), MessageState(Sending), MessageState(Sent), MessageState(Deferred), MessageState(Failed),

@@ -33,11 +33,11 @@ func (s *Store) startWriters() {
 	}
 	s.accepts = &committer{
 		begin: func(ctx context.Context, fn func(tx) error) error { return s.inTenants(ctx, readWrite, fn) },
-		apply: s.apply, committed: s.announce,
+		apply: s.apply, committed: s.announce, timeout: commitTimeout,
 	}
 	s.outcomes = &committer{
 		begin: func(ctx context.Context, fn func(tx) error) error { return s.asDelivery(ctx, readWrite, fn) },
-		apply: s.apply,
+		apply: s.apply, timeout: commitTimeout,
 	}
 	s.accepts.start(acceptWriters)
 	s.outcomes.start(1)

@@ -1,7 +1,8 @@
 -- The message side: relays, messages, the spool, events, counters.
 --
--- Ids are UUIDv7. Keys begin with the tenant, so that a page of a
--- tenant's rows is one range, and new rows go to the end of it.
+-- Ids are UUIDv7. Keys that lists are read by begin with the tenant, so that a page of
+-- them is one range. The others begin with the id: what many tenants add at a time lies side by side then, and a commit
+-- writes fewer pages (with 100 tenants a quarter fewer).
 
 -- +goose Up
 create table relays (
@@ -94,8 +95,10 @@ create table messages (
 	primary key (tenant_id, id),
 	foreign key (tenant_id, relay_id) references relay_grants (tenant_id, relay_id)
 );
-create index messages_user on messages (tenant_id, user_id, id);
-create index messages_relay on messages (tenant_id, relay_id, id);
+-- Beside the key no index begins with the tenant: PostgreSQL, which knows nothing yet of a new table, would take it for as good as
+-- the key, and read all of the tenant's (measured: keys checked at 2 ms a message).
+create index messages_user on messages (user_id, tenant_id, id);
+create index messages_relay on messages (relay_id, tenant_id, id);
 -- Most messages are sent, or will be in a moment: those are found without an index.
 create index messages_state on messages (tenant_id, state, id) where state not in ('queued', 'sent');
 create index messages_test on messages (tenant_id, id) where test;
@@ -104,10 +107,10 @@ create table message_tags (
 	tenant_id  uuid not null,
 	tag        text not null,
 	message_id uuid not null,
-	primary key (tenant_id, tag, message_id),
+	primary key (tag, tenant_id, message_id),
 	foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
 );
-create index message_tags_message on message_tags (tenant_id, message_id);
+create index message_tags_message on message_tags (message_id, tenant_id);
 
 create table recipients (
 	tenant_id  uuid not null,
@@ -123,10 +126,10 @@ create table recipients (
 	enhanced   text not null default '',
 	text       text not null default '',
 	updated_at timestamptz not null,
-	primary key (tenant_id, message_id, n),
+	primary key (message_id, tenant_id, n),
 	foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
 );
-create index recipients_address on recipients (tenant_id, lower(address), message_id);
+create index recipients_address on recipients (lower(address), tenant_id, message_id);
 
 create table attempts (
 	tenant_id  uuid not null,
@@ -141,17 +144,18 @@ create table attempts (
 	enhanced   text not null,
 	text       text not null,
 	transcript text not null,
-	primary key (tenant_id, message_id, id),
+	primary key (message_id, tenant_id, id),
 	foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
 );
 
--- The frozen messages, in pieces of at most 256 KiB.
+-- The frozen messages, in pieces of at most 256 KiB. (Rows that come with every message have no key to the tenant: their message has it,
+-- and the check costs as much as the row.)
 create table contents (
-	tenant_id uuid not null references tenants (id),
+	tenant_id uuid not null,
 	id        uuid not null,
 	piece     integer not null,
 	data      bytea not null,
-	primary key (tenant_id, id, piece)
+	primary key (id, tenant_id, piece)
 );
 
 -- Contents that no message refers to yet.
@@ -177,14 +181,14 @@ create table spool (
 	claimed_at     timestamptz,
 	marked         boolean not null default false, -- the content of this claim may be accepted
 	unknown_before boolean not null default false, -- an earlier attempt may have been accepted
-	primary key (tenant_id, message_id),
+	primary key (message_id, tenant_id),
 	foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
 );
 create index spool_due on spool (relay_id, tenant_id, class, due, message_id) where claim is null;
 create index spool_claimed on spool (relay_id, claim) where claim is not null;
 
 create table events (
-	tenant_id  uuid not null references tenants (id),
+	tenant_id  uuid not null,
 	seq        bigint not null,
 	at         timestamptz not null,
 	kind       text not null,
@@ -233,7 +237,7 @@ create table tenant_finished (
 
 -- Counts by the hour: kind is accepted (messages) or a recipient's state (recipients that got into it).
 create table message_stats (
-	tenant_id uuid not null references tenants (id),
+	tenant_id uuid not null,
 	hour      timestamptz not null,
 	relay_id  uuid not null,
 	kind      text not null,

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/google/uuid"
+
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/config"
 	"github.com/postrider/postrider/internal/seal"
+	"github.com/postrider/postrider/internal/store"
 )
 
 // keysCommand looks after the service's keys.
@@ -65,40 +68,95 @@ func (c *keysShowCommand) Run(p *program) error {
 }
 
 type keysRotateCommand struct {
-	Step  string `arg:"" enum:"add,promote,drop" help:"add, promote or drop."`
+	Step  string `arg:"" enum:"add,promote,reseal,drop" help:"add, promote, reseal or drop."`
 	Audit bool   `group:"run" name:"audit" help:"Rotate the keys that sign checkpoints of the audit log."`
 	settingsFlags
 }
 
 // Help is the text between the command's summary and its flags.
 func (*keysRotateCommand) Help() string {
-	return `Rotation takes three steps, so that no node meets a secret that it cannot open: add gives the keyset a key that only opens, promote makes it the one that seals, drop takes the older ones away. After each, give the changed keyset file to every node and restart it. drop only when nothing is sealed with an old key any more.
+	return `Rotation takes four steps, so that no node meets a secret that it cannot open: add gives the keyset a key that only opens; promote makes it the one that seals; reseal opens every stored secret and seals it again; drop takes the older keys away, unless a stored secret still needs one. After add, promote and drop give the changed keyset file to every node and restart it before the next step.
 
-With --audit it is the keys that sign checkpoints of the audit log. Checkpoints that an older key signed can be verified for as long as it is kept: do not drop it.
+With --audit it is the keys that sign checkpoints of the audit log, and there is no reseal. Checkpoints that an older key signed can be verified for as long as it is kept: do not drop it.
 
 The keyset is changed where it was read from: seal_keyset_file, or seal-keyset.json in the data directory; with --audit, audit_key_file or audit-key.json.`
 }
 
 // Run takes one step of a rotation.
 func (c *keysRotateCommand) Run(p *program) error {
-	s, faults := c.load()
-	keys, more := readKeys(s, false)
-	if err := append(faults, more...).Err(); err != nil {
+	return c.with(p, func(i *installation) error {
+		if c.Audit {
+			if c.Step == "reseal" {
+				return usagef("reseal is for stored secrets: checkpoints stay as they were signed")
+			}
+			return c.change(p, i, "audit_key", auditKeyFile, i.keys.auditKey)
+		}
+		if err := i.need("seal_keyset"); err != nil {
+			return err
+		}
+		if i.keys.sealer == nil {
+			return i.noKeyset()
+		}
+		by := atCommandLine("keys rotate " + c.Step)
+		switch c.Step {
+		case "reseal":
+			return c.reseal(p, i, by)
+		case "drop":
+			stale := 0
+			if _, err := i.store.ResealSecrets(p.ctx, func(_ uuid.UUID, sealed []byte) ([]byte, error) {
+				if i.keys.sealer.Stale(sealed) {
+					stale++
+				}
+				return nil, nil
+			}, by); err != nil {
+				return err
+			}
+			if stale > 0 {
+				return &exitError{exitUnavailable, fmt.Errorf("%d stored secrets are sealed with an old key and could not be opened any more: postrider keys rotate reseal first", stale)}
+			}
+		}
+		return c.change(p, i, "seal_keyset", sealKeysetFile, i.keys.sealKeyset)
+	})
+}
+
+// reseal seals again what is sealed with an old key.
+func (c *keysRotateCommand) reseal(p *program, i *installation, by store.Actor) error {
+	report, err := i.store.ResealSecrets(p.ctx, func(owner uuid.UUID, sealed []byte) ([]byte, error) {
+		if !i.keys.sealer.Stale(sealed) {
+			return nil, nil
+		}
+		open, err := i.keys.sealer.Unseal(owner, relayPassword, sealed)
+		if err != nil {
+			return nil, err
+		}
+		return i.keys.sealer.Seal(owner, relayPassword, open)
+	}, by)
+	if err != nil {
 		return err
 	}
-	setting, file, keyset := "seal_keyset", sealKeysetFile, keys.sealKeyset
-	if c.Audit {
-		setting, file, keyset = "audit_key", auditKeyFile, keys.auditKey
+	_, err = fmt.Fprintf(p.stdout, "%d of %d stored secrets are sealed anew\n", report.Changed, report.Secrets)
+	return err
+}
+
+func (i *installation) noKeyset() error {
+	return &exitError{exitConfig, fmt.Errorf("there is no keyset in %s yet: postrider setup or serve makes it", i.settings.Data)}
+}
+
+// change changes the keyset of a setting in its file, which is file in the data directory if the setting names none.
+func (c *keysRotateCommand) change(p *program, i *installation, setting, file string, keyset config.Secret) error {
+	if err := i.need(setting); err != nil {
+		return err
 	}
+	if keyset.IsZero() {
+		return i.noKeyset()
+	}
+	s := i.settings
 	path := s.FileOf(setting)
 	if path == "" && s.Given(setting) {
 		return &exitError{exitConfig, s.Fault(setting, "the keyset is in the setting itself and cannot be changed there: put it into a file and set %s_file", setting)}
 	}
 	if path == "" {
 		path = filepath.Join(s.Data, file)
-	}
-	if keyset.IsZero() {
-		return &exitError{exitConfig, fmt.Errorf("there is no keyset in %s yet: postrider setup or serve makes it", s.Data)}
 	}
 	step := map[string]func([]byte) ([]byte, error){"add": seal.AddKey, "promote": seal.Promote, "drop": seal.DropOld}[c.Step]
 	changed, err := step([]byte(keyset.Reveal()))

@@ -125,11 +125,11 @@ func (c *keysRotateCommand) reseal(p *program, i *installation, by store.Actor) 
 		if !i.keys.sealer.Stale(sealed) {
 			return nil, nil
 		}
-		open, err := i.keys.sealer.Unseal(owner, relayPassword, sealed)
+		open, err := i.keys.sealer.Unseal(owner, seal.PurposeRelayPassword, sealed)
 		if err != nil {
 			return nil, err
 		}
-		return i.keys.sealer.Seal(owner, relayPassword, open)
+		return i.keys.sealer.Seal(owner, seal.PurposeRelayPassword, open)
 	}, by)
 	if err != nil {
 		return err

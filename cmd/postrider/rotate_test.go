@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/internal/config"
+	"github.com/postrider/postrider/internal/seal"
 	"github.com/postrider/postrider/internal/store"
 )
 
@@ -42,7 +43,7 @@ func TestRotate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := keys().sealer.Seal(id, relayPassword, []byte("open sesame"))
+	sealed, err := keys().sealer.Seal(id, seal.PurposeRelayPassword, []byte("open sesame"))
 	if err != nil {
 		t.Fatal(err)
 	}

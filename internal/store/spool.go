@@ -76,6 +76,8 @@ type Outcome struct {
 	// Release returns the message untried, due at NextDue (zero: at once): no attempt is counted and
 	// nothing else of the outcome is looked at.
 	Release bool
+
+	untried bool // given up without an attempt: none is counted
 }
 
 // RecipientOutcome is what an attempt led to for one recipient.

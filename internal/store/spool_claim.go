@@ -25,11 +25,16 @@ const unheld = `r.deleted_at is null and r.pause_kind in ('', 'auth')
 // maySend is the one rule of what may be sent now, for every query that looks for work. $1 is the time.
 const maySend = `s.claim is null and s.due <= $1 and (r.not_before is null or r.not_before <= $1) and ` + unheld
 
+// inTime keeps back what was tried and is past its give-up time: it is given up, not tried once more. What was never tried
+// has its one attempt however late it is. See GiveUp.
+const inTime = ` and (s.attempts = 0 or not exists (select 1 from messages m
+	where m.tenant_id = s.tenant_id and m.id = s.message_id and m.give_up_at <= $1))`
+
 // Two statements, since SQLite has no row locks and no UPDATE inside of WITH.
 const (
 	claimPostgres = `with picked as materialized (
 			select s.message_id from spool s join relays r on r.id = s.relay_id
-			where s.relay_id = $2 and s.tenant_id = $3 and s.class = $4 and ` + maySend + `
+			where s.relay_id = $2 and s.tenant_id = $3 and s.class = $4 and ` + maySend + inTime + `
 			order by s.due, s.message_id limit $5 for update of s skip locked)
 		update spool set claim = $6, claimed_at = $1, marked = false from picked
 		where spool.tenant_id = $3 and spool.message_id = picked.message_id
@@ -37,7 +42,7 @@ const (
 
 	claimSQLite = `update spool set claim = $6, claimed_at = $1, marked = 0 where tenant_id = $3 and message_id in (
 			select s.message_id from spool s join relays r on r.id = s.relay_id
-			where s.relay_id = $2 and s.tenant_id = $3 and s.class = $4 and ` + maySend + `
+			where s.relay_id = $2 and s.tenant_id = $3 and s.class = $4 and ` + maySend + inTime + `
 			order by s.due, s.message_id limit $5)
 		returning message_id, attempts, unknown_before`
 )

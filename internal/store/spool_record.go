@@ -281,6 +281,9 @@ func (g *recordGroup) decide(u *outcomeUnit) error {
 		states = []recipientRow{{n: o.Recipients[0].N, state: Queued}}
 	}
 	attempt := row.attempts + 1
+	if o.untried {
+		attempt = row.attempts
+	}
 	unknown := row.unknownBefore
 	for _, r := range o.Recipients {
 		i := slices.IndexFunc(states, func(s recipientRow) bool { return s.n == r.N })
@@ -309,7 +312,9 @@ func (g *recordGroup) decide(u *outcomeUnit) error {
 			g.change(u, row.relay, attempt, end, end.State, false)
 		}
 	}
-	g.attempt(u, attempt)
+	if !o.untried {
+		g.attempt(u, attempt)
+	}
 	g.finish(u, row, states, attempt, unknown)
 	return nil
 }

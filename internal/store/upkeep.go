@@ -15,11 +15,18 @@ type UpkeepConfig struct {
 	ChainEvery time.Duration
 	// PruneEvery is how often expired sessions, tokens and revocations are deleted. 0: a minute.
 	PruneEvery time.Duration
+	// GiveUpEvery is how often messages are ended whose give-up time passed while they could not be tried. 0: 10 s.
+	GiveUpEvery time.Duration
+	// SweepEvery is how often content, messages and events that are kept no longer are deleted. 0: a minute.
+	SweepEvery time.Duration
 }
 
 const (
 	chainEvery = 2 * time.Second
 	pruneEvery = time.Minute
+	// giveUpEvery is often enough: give-up times are hours or days.
+	giveUpEvery = 10 * time.Second
+	sweepEvery  = time.Minute
 
 	// upkeepPiece is how many rows one transaction takes on: on SQLite it holds up every other writer.
 	upkeepPiece = 1000
@@ -44,8 +51,8 @@ type upkeepWork struct {
 	failing bool
 }
 
-// RunUpkeep does the periodic work of the database until ctx ends: it chains the audit log, signs checkpoints and
-// deletes what has expired. In the end it signs a checkpoint for what came last. Every node may run it: what one does
+// RunUpkeep does the periodic work of the database until ctx ends: it chains the audit log, signs checkpoints,
+// deletes what has expired or is kept no longer, and gives up messages. In the end it signs a checkpoint for what came last. Every node may run it: what one does
 // is nothing to do for the others. Faults are logged, once when work begins to fail and once when it works again, and
 // tried again; the error is nil.
 func (s *Store) RunUpkeep(ctx context.Context, cfg UpkeepConfig) error {
@@ -57,9 +64,22 @@ func (s *Store) RunUpkeep(ctx context.Context, cfg UpkeepConfig) error {
 		n, err := s.PruneExpired(ctx, upkeepPiece)
 		return n > 0, err
 	}
+	giveUp := func(ctx context.Context) (bool, error) {
+		done, err := s.GiveUp(ctx)
+		if done.Failed > 0 {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "messages were given up that could not be tried any more", slog.Int("messages", done.Failed))
+		}
+		return done.More, err
+	}
+	sweep := func(ctx context.Context) (bool, error) {
+		n, err := s.Sweep(ctx, upkeepPiece)
+		return n > 0, err
+	}
 	runUpkeep(ctx, s.cfg.Logger, []*upkeepWork{
 		{what: "chain the audit log", every: cmp.Or(max(cfg.ChainEvery, 0), chainEvery), piece: chain},
 		{what: "delete what has expired", every: cmp.Or(max(cfg.PruneEvery, 0), pruneEvery), piece: prune},
+		{what: "give up messages", every: cmp.Or(max(cfg.GiveUpEvery, 0), giveUpEvery), piece: giveUp},
+		{what: "delete what is kept no longer", every: cmp.Or(max(cfg.SweepEvery, 0), sweepEvery), piece: sweep},
 	})
 	if s.cfg.Checkpoint == nil {
 		return nil

@@ -278,3 +278,25 @@ func TestUnregistered(t *testing.T) {
 	again, _ := in.serverOf(func(c *httpapi.Config) { c.AutoCreate = true })
 	refused(t, call(t, again.Handler(), "GET", "/v1/me", token, nil), 403, api.Code(auth.CodeSuspended))
 }
+
+// TestRevocationIsNotTakenFirst: who names another's token revokes nothing, and does not keep its owner from doing so.
+func TestRevocationIsNotTakenFirst(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		in := installOn(t, open())
+		issued := must(in.issuer.Issue(auth.Grant{TenantID: in.a.id.String(), UserID: in.a.admin.ID.String(), Role: auth.RoleAdmin}))
+		token := issued.Token.Reveal()
+		if w := in.call("POST", "/v1/tokens/revoke", in.token(in.a.user), api.RevokeTokensRequest{TokenID: issued.ID}); w.Code != 204 {
+			t.Fatal(w.Body)
+		}
+		if got := code(t, in.handler, token); got != "" {
+			t.Errorf("a user revoked the admin's token: %s", got)
+		}
+		if w := in.call("POST", "/v1/logout", token, nil); w.Code != 204 {
+			t.Fatal(w.Body)
+		}
+		if got := code(t, in.handler, token); got != api.Code(auth.CodeRevoked) {
+			t.Errorf("after the owner's logout: %q", got)
+		}
+	})
+}

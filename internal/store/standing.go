@@ -48,6 +48,7 @@ func (t Tenant) RevokeToken(ctx context.Context, jti string, user uuid.UUID, unt
 	err := t.write(ctx, func(q tx) error {
 		if _, err := q.exec(ctx, `insert into revoked_tokens (tenant_id, token_id, user_id, until, created_at) values ($1, $2, $3, $4, $5)
 			on conflict (tenant_id, token_id) do update set
+			user_id = case when revoked_tokens.user_id is distinct from excluded.user_id then null else revoked_tokens.user_id end,
 			until = case when excluded.until > revoked_tokens.until then excluded.until else revoked_tokens.until end`,
 			t.id, jti, user, until, t.s.now()); err != nil {
 			return err

@@ -260,7 +260,7 @@ func (d *Dispatcher) rouse(id uuid.UUID, probe bool) (ok bool) {
 		return true
 	}
 	if dr := d.drains[id]; dr != nil {
-		dr.news.Store(true)
+		dr.told.Store(true)
 		dr.rouse()
 		return true
 	}
@@ -279,7 +279,7 @@ func (d *Dispatcher) rouseAll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, dr := range d.drains {
-		dr.news.Store(true)
+		dr.told.Store(true)
 		dr.rouse()
 	}
 }
@@ -302,7 +302,7 @@ func (d *Dispatcher) stopping() bool { return isClosed(d.stop) }
 func (d *Dispatcher) closes(dr *drain, held bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !held && dr.news.Load() {
+	if !held && dr.told.Load() {
 		return false
 	}
 	d.ending[dr.id] = false

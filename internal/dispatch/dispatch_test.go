@@ -128,6 +128,38 @@ func TestNewcomerLeavesSoon(t *testing.T) {
 	})
 }
 
+// That holds, in messages, also when the store takes a second to answer.
+func TestNewcomerWithSlowStore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newMemory()
+		s.slow = time.Second
+		shared := s.relay(func(r *store.DeliveryRelay) { r.Limits.MaxConns = 10 })
+		r := newRig(t, s, sentIn(10*time.Millisecond), nil)
+		a, b := uuid.New(), uuid.New()
+		s.accept(shared, a, store.ClassTransactional, 3000, nil)
+		wait(10 * time.Second)
+		for range 3 {
+			before := len(r.attempts())
+			s.accept(shared, b, store.ClassTransactional, 1, nil)
+			wait(4 * time.Second)
+			between := -1
+			for i, m := range r.attempts()[before:] {
+				if m.TenantID == b {
+					between = i
+				}
+			}
+			if between < 0 || between > 420 { // twice 200, and what is under way
+				t.Errorf("%d messages of the other left before", between)
+			}
+		}
+		if open, _ := s.left(); open == 0 {
+			t.Error("nothing was left of the backlog: nothing is proven")
+		}
+		wait(time.Minute)
+		r.end(t)
+	})
+}
+
 // The order of classes: transactional first, one bulk message in ten.
 func TestClasses(t *testing.T) {
 	bubble(t, func(t *testing.T) {

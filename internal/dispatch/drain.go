@@ -46,7 +46,7 @@ type drain struct {
 
 	// Other goroutines use these.
 	wake chan struct{} // capacity 1: something of the following, or a token
-	news atomic.Bool   // messages were accepted, or are due
+	told atomic.Bool   // messages were accepted, or are due
 	lost atomic.Bool   // another node may have the relay: nothing may be started
 	view view
 
@@ -70,6 +70,7 @@ type drain struct {
 	claims    int // of those, claims
 	lastStart time.Time
 
+	news      news
 	look      bool // ask whose messages are due
 	looking   bool
 	lookAgain time.Time // not before that, unless nothing is in hand
@@ -176,8 +177,9 @@ func (dr *drain) gather(ctx context.Context) {
 
 // step does all that can be done now and says when there is more to do if nothing happens meanwhile.
 func (dr *drain) step(ctx context.Context, now time.Time, stopping bool) time.Time {
-	if dr.news.Swap(false) {
+	if dr.told.Swap(false) {
 		dr.look = true
+		dr.news.came()
 	}
 	if dr.d.cfg.Unrecorded() > 0 {
 		dr.d.unavailable(errUnrecorded)
@@ -186,7 +188,9 @@ func (dr *drain) step(ctx context.Context, now time.Time, stopping bool) time.Ti
 	if hold == "" && !dr.d.gate.down.Load() {
 		dr.start(ctx, now)
 		dr.ask(ctx, now)
+		dr.news.claims(dr.claims)
 	} else {
+		dr.news = news{} // a hold ends with a look
 		dr.starved = false
 		if hold != "" {
 			dr.giveBack(ctx, now)

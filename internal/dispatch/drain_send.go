@@ -39,7 +39,7 @@ func (dr *drain) earliest(now time.Time) (at time.Time, why string) {
 // start starts as many messages as may be.
 func (dr *drain) start(ctx context.Context, now time.Time) {
 	dr.starved = false
-	for dr.flying < dr.slots(now) && dr.recording < maxRecording && dr.turns.buffered()+dr.parkedLen() > 0 && dr.circuit.pass(now, 1) > 0 {
+	for dr.flying < dr.slots(now) && dr.recording < maxRecording && !dr.news.full() && dr.turns.buffered()+dr.parkedLen() > 0 && dr.circuit.pass(now, 1) > 0 {
 		if at, why := dr.earliest(now); at.After(now) {
 			if at.Sub(now) >= longHold {
 				dr.holdUntil(at, why)
@@ -70,6 +70,7 @@ func (dr *drain) start(ctx context.Context, now time.Time) {
 		dr.circuit.start()
 		dr.lastStart = now
 		dr.flying++
+		dr.news.started()
 		lane := dr.lane
 		dr.beside.Go(func() {
 			told := false
@@ -165,8 +166,9 @@ func (dr *drain) took(ctx context.Context, r result) {
 // ask asks the store whose messages are due, and claims for those who are in turn.
 func (dr *drain) ask(ctx context.Context, now time.Time) {
 	idle := dr.turns.buffered() == 0 && !dr.turns.dueAny()
-	if dr.look && !dr.looking && (idle || !now.Before(dr.lookAgain)) {
+	if dr.look && !dr.looking && (idle || dr.news.urgent() || !now.Before(dr.lookAgain)) {
 		dr.look, dr.looking = false, true
+		dr.news.ask()
 		dr.askBeside(ctx, func(ctx context.Context) func() {
 			due, err := dr.d.cfg.Store.DueTenants(ctx, dr.id, now)
 			end := dr.d.cfg.Now()
@@ -229,7 +231,7 @@ func (dr *drain) target(now time.Time) int {
 func (dr *drain) seen(due []store.DueTenant, err error) {
 	dr.looking = false
 	if err != nil {
-		dr.look = true
+		dr.look, dr.news = true, news{}
 		dr.failed("looking for messages that are due", err)
 		return
 	}
@@ -238,6 +240,7 @@ func (dr *drain) seen(due []store.DueTenant, err error) {
 		keys = append(keys, flowKey{tenant: t.Tenant, class: min(int(t.Class), classes-1)})
 	}
 	dr.turns.seen(keys)
+	dr.news.answered(dr.look || dr.told.Load())
 	if len(due) == 0 {
 		dr.turns.forget()
 		dr.d.deferred() // what was announced may be for later
@@ -247,6 +250,7 @@ func (dr *drain) seen(due []store.DueTenant, err error) {
 // claimed takes the messages that were claimed.
 func (dr *drain) claimed(k flowKey, limit int, got []store.Claimed, err error) {
 	dr.claims--
+	dr.news.claimed()
 	dr.turns.claimed(k, limit, len(got))
 	if !dr.turns.dueAny() {
 		dr.d.deferred() // what is due next may have stood behind these

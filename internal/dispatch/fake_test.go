@@ -37,7 +37,8 @@ type memory struct {
 	claims   int
 	pauses   []time.Time // when PauseAuth was called
 	resumes  []time.Time
-	claimed  int // most that were claimed at the same time
+	claimed  int           // most that were claimed at the same time
+	slow     time.Duration // what questions for due messages and claims take
 }
 
 func newMemory() *memory { return &memory{relays: map[uuid.UUID]*store.DeliveryRelay{}} }
@@ -193,6 +194,7 @@ func (s *memory) ResumeAuth(_ context.Context, id uuid.UUID) error {
 }
 
 func (s *memory) DueTenants(_ context.Context, relay uuid.UUID, now time.Time) ([]store.DueTenant, error) {
+	<-time.After(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seen := map[store.DueTenant]bool{}
@@ -207,6 +209,7 @@ func (s *memory) DueTenants(_ context.Context, relay uuid.UUID, now time.Time) (
 }
 
 func (s *memory) Claim(_ context.Context, q store.ClaimRequest) ([]store.Claimed, error) {
+	<-time.After(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {

@@ -1,11 +1,6 @@
 package dispatch
 
-import (
-	"cmp"
-	"slices"
-
-	"github.com/google/uuid"
-)
+import "github.com/google/uuid"
 
 // The classes of a message, in the order in which they are served; equal to the store's.
 const (
@@ -41,6 +36,7 @@ type flow[T any] struct {
 	next   *flow[T]
 
 	due       bool   // the store holds more that may be sent now
+	listed    bool   // stands in one of turns.lists
 	claiming  bool   // a claim is under way
 	claimedAt uint64 // number of its last claim; 0: none yet, so it is claimed first
 }
@@ -67,8 +63,11 @@ type turns[T any] struct {
 	rings   [classes]ring[T]
 	waiting [classes]int // messages in queues
 	passed  int          // transactional messages that left since the last bulk one, while bulk waited
-	claims  uint64       // claims begun
-	pending int          // messages asked for by claims under way
+	due     [classes]int // flows that are due
+	lists   [classes]lists[T]
+	fresh   int    // flows that are due and that no claim was begun for yet
+	claims  uint64 // claims begun
+	pending int    // messages asked for by claims under way
 }
 
 func newTurns[T any]() *turns[T] {
@@ -132,107 +131,20 @@ func (t *turns[T]) drain() []T {
 			items = append(items, e.item)
 		}
 		f.queue, f.head = nil, 0
-		f.due = false
+		t.setDue(f, false)
 	}
 	t.waiting = [classes]int{}
 	return items
 }
 
-// seen takes the store's answer to the question who has messages that are due.
-func (t *turns[T]) seen(due []flowKey) {
-	for _, f := range t.flows {
-		f.due = false
-	}
-	for _, k := range due {
-		t.flow(k).due = true
-	}
-}
-
-// dueAny says whether the store holds messages that may be sent now, as far as is known.
-func (t *turns[T]) dueAny() bool {
-	for _, f := range t.flows {
-		if f.due {
-			return true
-		}
-	}
-	return false
-}
-
-// minBatch is how many messages of a tenant are claimed at a time when many tenants share the buffer: with fewer, the cost
-// of a claim weighs more than that of the messages.
-const minBatch = 4
-
-// plan says for whom to claim next and at most how many messages, so that about target messages are claimed and wait.
-// The caller claims them and tells claimed. ok is false if nothing is to be claimed now.
-//
-// Tenants for whom nothing is claimed come first, and may go over the target, up to twice of it: what others have
-// claimed must not shut out who comes later. Among them comes first who was claimed for longest ago. The others
-// wait until half of their share is gone, so that claims are few and large.
-func (t *turns[T]) plan(target int) (k flowKey, limit int, ok bool) {
-	have := t.buffered() + t.pending
-	if target <= 0 || have >= 2*target {
-		return k, 0, false
-	}
-	var best *flow[T]
-	var count [classes]int
-	for _, f := range t.flows {
-		if f.due {
-			count[f.class]++
-		}
-	}
-	// Bulk holds its part of the buffer, so that there is bulk to send when its turn comes.
-	forBulk := max(1, target/bulkEvery)
-	bulkFirst := count[bulk] > 0 && t.waiting[bulk] < forBulk
-	order := func(f *flow[T]) int { // smaller is claimed sooner
-		switch {
-		case f.class == bulk && bulkFirst:
-			return 0
-		case f.class == transactional:
-			return 1
-		default:
-			return 2
-		}
-	}
-	share := func(f *flow[T]) int { return max(min(minBatch, target), target/count[f.class]) }
-	for _, f := range t.flows {
-		if !f.due || f.claiming || f.len() > share(f)/2 || f.len() > 0 && have >= target {
-			continue
-		}
-		if best == nil || cmp.Or(cmp.Compare(order(f), order(best)), cmp.Compare(min(f.len(), 1), min(best.len(), 1)),
-			cmp.Compare(f.claimedAt, best.claimedAt), slices.Compare(f.tenant[:], best.tenant[:])) < 0 {
-			best = f
-		}
-	}
-	if best == nil {
-		return k, 0, false
-	}
-	limit = share(best) - best.len()
-	if order(best) == 0 && count[transactional] > 0 {
-		limit = min(limit, forBulk)
-	}
-	limit = max(1, min(limit, target-have))
-	t.claims++
-	t.pending += limit
-	best.claiming, best.claimedAt = true, t.claims
-	return best.flowKey, limit, true
-}
-
-// claimed ends a claim that plan proposed: limit is what was asked for, got how many came. Fewer than asked for means that the store holds
-// no more of this tenant and class for now.
-func (t *turns[T]) claimed(k flowKey, limit, got int) {
-	f := t.flow(k)
-	f.claiming = false
-	t.pending -= limit
-	if got < limit {
-		f.due = false
-	}
-}
-
 // forget drops what is known of tenants that have nothing claimed, nothing due and nothing to pay back, so that a relay
 // that is drained for months does not keep all who ever used it.
 func (t *turns[T]) forget() {
+	for class := range t.lists {
+		t.lists[class].clean()
+	}
 	for k, f := range t.flows {
-		if !f.due && !f.claiming && !f.ringed && f.len() == 0 {
+		if !f.due && !f.listed && !f.claiming && !f.ringed && f.len() == 0 {
 			delete(t.flows, k)
 		}
 	}

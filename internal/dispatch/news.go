@@ -1,0 +1,65 @@
+package dispatch
+
+// passNews is how many messages may be started between an announcement and the moment when what was announced takes part in
+// the turns. It bounds what a message waits for in messages, not in time, also when the store answers slowly.
+const passNews = 200
+
+// news follows an announcement until what was announced takes part in the turns: the store is asked whose messages are due, then those are
+// claimed. Owned by the goroutine that drains the relay.
+type news struct {
+	fresh   bool // messages were announced that do not take part yet
+	asked   bool // the store was asked after that
+	passed  int  // messages started since
+	waiting int  // claims that were under way when the answer had been heeded; 0: it is not there, or has not been heeded
+	heed    bool // the answer has come: what follows from it is claimed in this step
+}
+
+// came takes an announcement.
+func (n *news) came() {
+	if !n.fresh {
+		*n = news{fresh: true}
+	}
+}
+
+// ask tells that the store is asked.
+func (n *news) ask() { n.asked = n.fresh }
+
+// answered tells that the store has answered. again: more was announced meanwhile, for which it must be asked once more.
+func (n *news) answered(again bool) {
+	switch {
+	case !n.asked:
+	case again:
+		*n = news{fresh: true}
+	default:
+		n.heed = true
+	}
+}
+
+// claims tells how many claims are under way after the answer was heeded.
+func (n *news) claims(underWay int) {
+	if !n.heed {
+		return
+	}
+	n.heed = false
+	if n.waiting = underWay; underWay == 0 {
+		*n = news{}
+	}
+}
+
+// claimed tells that a claim has ended.
+func (n *news) claimed() {
+	if n.waiting > 0 {
+		if n.waiting--; n.waiting == 0 {
+			*n = news{}
+		}
+	}
+}
+
+// started tells that a message was started.
+func (n *news) started() { n.passed++ }
+
+// urgent says that the store must be asked now, however long the last question took.
+func (n *news) urgent() bool { return n.fresh && n.passed >= passNews/2 }
+
+// full says that no message may be started before what was announced takes part.
+func (n *news) full() bool { return n.fresh && n.passed >= passNews }

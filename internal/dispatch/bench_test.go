@@ -56,13 +56,15 @@ func BenchmarkNewcomer(b *testing.B) {
 				if where == "own" {
 					relay = w.relay(1, srv, nil)
 				}
-				w.accept(0, shared, 20_000, nil)
+				queued := 20_000
+				w.accept(0, shared, queued, nil)
 				_, stop := w.run(nil)
 				var took []time.Duration
 				for b.Loop() {
-					if w.count(0) > 15_000*(1+len(took)/1000) {
+					if w.count(0) > queued-5000 {
 						b.StopTimer()
 						w.accept(0, shared, 10_000, nil)
+						queued += 10_000
 						b.StartTimer()
 					}
 					had := w.count(1)

@@ -39,7 +39,7 @@ type Settings struct {
 	TrustedProxies                                []netip.Prefix
 	CORSOrigins                                   []string // none: no other origin may read answers
 	CORSCredentials                               bool
-	BodyLimit                                     int64 // octets
+	BodyLimit, MessageLimit                       int64 // octets
 	ReadHeaderTimeout, ReadTimeout, WriteTimeout  time.Duration
 	IdleTimeout, ShutdownTimeout                  time.Duration
 	LogFormat, LogLevel                           string // json or text; debug, info, warn or error

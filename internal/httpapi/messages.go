@@ -66,12 +66,12 @@ func (s *Server) messageRoutes() {
 	register(s, operation{
 		ID: "cancel-message", Method: http.MethodPost, Path: "/v1/messages/{id}/cancel", Tag: tagMessages, Access: any, Errors: conflict,
 		Summary: "Withdraw what has not been sent",
-	}, s.changeMessage((store.Tenant).Cancel))
+	}, s.changeMessage(store.Tenant.Cancel))
 	register(s, operation{
 		ID: "retry-message", Method: http.MethodPost, Path: "/v1/messages/{id}/retry", Tag: tagMessages, Access: any, Errors: conflict,
 		Summary: "Try failed and unknown recipients again, and deferred ones now",
 		Detail:  "An unknown recipient may have the message already and get it twice then.",
-	}, s.changeMessage((store.Tenant).Retry))
+	}, s.changeMessage(store.Tenant.Retry))
 	register(s, operation{
 		ID: "reschedule-message", Method: http.MethodPost, Path: "/v1/messages/{id}/reschedule", Tag: tagMessages, Access: any, Errors: conflict,
 		Summary: "Move the next attempt",
@@ -160,7 +160,7 @@ func (s *Server) getMessage(ctx context.Context, in *ByID) (*bodyOf[api.MessageD
 }
 
 // changeMessage is an operation that changes one message and answers with what it is then.
-func (s *Server) changeMessage(change func(t store.Tenant, ctx context.Context, id uuid.UUID, by store.Actor) error) func(context.Context, *ByID) (*bodyOf[api.MessageDetail], error) { //nolint:revive // the method expression of a Tenant has it first
+func (s *Server) changeMessage(change func(t store.Tenant, ctx context.Context, id uuid.UUID, by store.Actor) error) func(context.Context, *ByID) (*bodyOf[api.MessageDetail], error) {
 	return func(ctx context.Context, in *ByID) (*bodyOf[api.MessageDetail], error) {
 		m, err := s.ownMessage(ctx, *in)
 		if err != nil {
@@ -209,7 +209,7 @@ func (s *Server) getContent(ctx context.Context, in *ByID) (*huma.StreamResponse
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(out huma.Context) {
-		defer content.Close() //nolint:errcheck // it was only read from
+		defer content.Close()
 		out.SetHeader("Content-Type", "message/rfc822")
 		out.SetHeader("Content-Length", strconv.FormatInt(size, 10))
 		out.SetHeader("Content-Disposition", `attachment; filename="`+m.ID.String()+`.eml"`)

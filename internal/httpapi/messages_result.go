@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"strconv"
 	"time"
 
@@ -18,7 +17,7 @@ func messageOf(m store.Message) api.Message {
 	}
 	return api.Message{
 		ID: m.ID.String(), UserID: m.UserID.String(), RelayID: m.RelayID.String(), State: string(m.State), MessageID: m.MessageID, MailFrom: m.MailFrom,
-		From: m.HeaderFrom, Subject: m.Subject, Size: m.Size, Class: classOf(m.Class), OnUnknown: m.OnUnknown, Tags: tags, Metadata: json.RawMessage(m.Metadata),
+		From: m.HeaderFrom, Subject: m.Subject, Size: m.Size, Class: classOf(m.Class), OnUnknown: m.OnUnknown, Tags: tags, Metadata: m.Metadata,
 		Test: m.Test, Attempts: m.Attempts, CreatedAt: m.CreatedAt.UTC(), SendAt: timeOrNone(m.SendAt), GiveUpAt: timeOrNone(m.GiveUpAt),
 		FinishedAt: timeOrNone(m.FinishedAt), NextDue: timeOrNone(m.NextDue),
 	}

@@ -106,7 +106,7 @@ func (p printer) content(text string, open mail.Opener) (err error) {
 		if err != nil {
 			return err
 		}
-		defer r.Close() //nolint:errcheck // it was only read from
+		defer r.Close()
 		if _, err := io.Copy(h, r); err != nil {
 			return err
 		}

@@ -230,8 +230,15 @@ func TestParseIdempotencyKey(t *testing.T) {
 		{[]string{`k"l`}, `k"l`, false},
 		{[]string{strings.Repeat("k", 256)}, strings.Repeat("k", 256), false},
 		{[]string{strings.Repeat("k", 257)}, "", true},
-		{[]string{""}, "", true}, {[]string{`""`}, "", true}, {[]string{`"k`}, "", true}, {[]string{`"k"x`}, "", true}, {[]string{`"\k"`}, "", true},
-		{[]string{"ä"}, "", true}, {[]string{"a\tb"}, "", true}, {[]string{"a", "a"}, "", true}, {[]string{`"\`}, "", true},
+		{[]string{""}, "", true},
+		{[]string{`""`}, "", true},
+		{[]string{`"k`}, "", true},
+		{[]string{`"k"x`}, "", true},
+		{[]string{`"\k"`}, "", true},
+		{[]string{"ä"}, "", true},
+		{[]string{"a\tb"}, "", true},
+		{[]string{"a", "a"}, "", true},
+		{[]string{`"\`}, "", true},
 	} {
 		got, err := submission.ParseIdempotencyKey(test.values)
 		_, isKey := errors.AsType[*submission.KeyError](err)

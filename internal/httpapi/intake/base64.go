@@ -45,7 +45,6 @@ type base64Sink struct {
 	pads  int
 	chars int64
 	seen  int64 // octets of text, white space included
-	data  bool  // the text began with "data:"
 	fault string
 	out   []byte
 }

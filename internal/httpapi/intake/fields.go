@@ -14,8 +14,10 @@ const (
 	maxAddressText = 4 << 10
 	// maxWord bounds short values: identifiers, times, keywords, URIs.
 	maxWord = 2 << 10
-	// MaxTags and MaxTagOctets bound the tags of a message and each of them.
-	MaxTags, MaxTagOctets = 50, 128
+	// MaxTags bounds the tags of a message.
+	MaxTags = 50
+	// MaxTagOctets bounds each of them.
+	MaxTagOctets = 128
 	// MaxMetadataOctets bounds metadata as it is written.
 	MaxMetadataOctets = 16 << 10
 	// maxCalendarOctets bounds a calendar object, which is held in memory.

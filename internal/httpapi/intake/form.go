@@ -37,9 +37,9 @@ func (r *reading) form(boundary string) error {
 	for begun := false; ; begun = true {
 		part, err := parts.NextPart()
 		switch {
-		case err == io.EOF && !begun: //nolint:errorlint // NextPart says that it is not wrapped
+		case err == io.EOF && !begun:
 			return &Error{Kind: Malformed, Detail: "the form has no parts"}
-		case err == io.EOF: //nolint:errorlint // as above
+		case err == io.EOF:
 			return nil
 		case err != nil:
 			return formError(err)

@@ -35,9 +35,9 @@ func FuzzJSON(f *testing.F) {
 			return
 		}
 		whole, errWhole := decoder.Decode(jsonHeader(), bytes.NewReader(body), intake.Options{ArrayContent: true})
-		defer whole.Close()
+		defer func() { _ = whole.Close() }() // given also after an error
 		bitwise, errBitwise := decoder.Decode(jsonHeader(), iotest.OneByteReader(bytes.NewReader(body)), intake.Options{ArrayContent: true})
-		defer bitwise.Close()
+		defer func() { _ = bitwise.Close() }()
 		if (errWhole == nil) != (errBitwise == nil) || lines(whole.Faults) != lines(bitwise.Faults) || lines(whole.Warnings) != lines(bitwise.Warnings) {
 			t.Fatalf("octet by octet it reads otherwise: %v and %v, %v and %v", errWhole, errBitwise, whole.Faults, bitwise.Faults)
 		}
@@ -161,7 +161,7 @@ func TestWhatIsEncodedIsRead(t *testing.T) {
 		body := `{"text_body": ` + string(encodedText) + `, "attachments": [{"content": "` + b64 + `"}]}`
 		piece := rapid.IntRange(1, 40_000).Draw(t, "piece")
 		d, err := intake.New(intake.Config{Dir: dir, MemoryOctets: 10_000}).Decode(jsonHeader(), &pieceReader{strings.NewReader(body), piece}, intake.Options{})
-		defer d.Close()
+		defer func() { _ = d.Close() }()
 		if err != nil || len(d.Faults) > 0 {
 			t.Fatalf("error %v, faults %v", err, d.Faults)
 		}

@@ -100,19 +100,31 @@ func ref[T any](v T) *T { return &v }
 
 func TestFaultsOfShapeAreReportedTogether(t *testing.T) {
 	for _, c := range []struct{ name, body, want string }{
-		{"wrong types", `{"from": 1, "to": {"a": 1}, "cc": ["a@b.example", 2], "subject": ["x"], "text_body": true, "attachments": {}, "headers": 3, "require_tls": "yes", "relay": "x", "tags": [null], "metadata": []}`,
-			"/from invalid_type\n/to invalid_type\n/cc/1 invalid_type\n/subject invalid_type\n/text_body invalid_type\n/attachments invalid_type\n/headers invalid_type\n/require_tls invalid_type\n/relay invalid_type\n/tags/0 invalid_type\n/metadata invalid_type"},
+		{
+			"wrong types", `{"from": 1, "to": {"a": 1}, "cc": ["a@b.example", 2], "subject": ["x"], "text_body": true, "attachments": {}, "headers": 3, "require_tls": "yes", "relay": "x", "tags": [null], "metadata": []}`,
+			"/from invalid_type\n/to invalid_type\n/cc/1 invalid_type\n/subject invalid_type\n/text_body invalid_type\n/attachments invalid_type\n/headers invalid_type\n/require_tls invalid_type\n/relay invalid_type\n/tags/0 invalid_type\n/metadata invalid_type",
+		},
 		{"not an object", `["x"]`, " invalid_type"},
-		{"twice", `{"from": "a@b.example", "from": "c@d.example", "x": 1, "x": 2, "headers": {"A": "1", "A": "2"}, "metadata": {"k": 1, "k": 2}, "relay": {"host": "a", "host": "b"}}`,
-			"/from duplicate_field\n/x duplicate_field\n/headers/A duplicate_field\n/metadata/k duplicate_field\n/relay/host duplicate_field"},
-		{"attachments", `{"attachments": [{}, {"content": ""}, {"content": "QQ"}, {"content": "QQ==QQ=="}, {"content": "Q-=="}, {"content": "data:text/plain;base64,QQ=="}, {"content": "QQ===" }, {"content": [1]}, {"content": "QUJD", "content": "QUJD"}, 7]}`,
-			"/attachments/0/content required\n/attachments/1/content required\n/attachments/2/content invalid_base64\n/attachments/3/content invalid_base64\n/attachments/4/content invalid_base64\n/attachments/5/content invalid_base64\n/attachments/6/content invalid_base64\n/attachments/7/content invalid_type\n/attachments/8/content duplicate_field\n/attachments/9 invalid_type"},
-		{"characters", `{"subject": "\ud800", "text_body": "\udc00\ud800x", "html_body": "` + "\xff" + `", "tags": ["\ud800\ud800"], "headers": {"X": "` + "\xc3" + `"}}`,
-			"/subject invalid_utf8\n/text_body invalid_utf8\n/html_body invalid_utf8\n/tags/0 invalid_utf8\n/headers/X invalid_utf8"},
-		{"values", `{"relay_id": "x", "send_at": "tomorrow", "class": "fast", "on_unknown": "ask", "relay": {"port": 65536}}`,
-			"/relay_id invalid_value\n/send_at invalid_value\n/class invalid_value\n/on_unknown invalid_value\n/relay/port invalid_value"},
-		{"metadata", `{"metadata": {"a/b~c": "\u0000", "n": 1e400, "m": 1e-400, "z": 0e9}}`,
-			"/metadata/a~1b~0c control_character\n/metadata/n invalid_value\n/metadata/m invalid_value"},
+		{
+			"twice", `{"from": "a@b.example", "from": "c@d.example", "x": 1, "x": 2, "headers": {"A": "1", "A": "2"}, "metadata": {"k": 1, "k": 2}, "relay": {"host": "a", "host": "b"}}`,
+			"/from duplicate_field\n/x duplicate_field\n/headers/A duplicate_field\n/metadata/k duplicate_field\n/relay/host duplicate_field",
+		},
+		{
+			"attachments", `{"attachments": [{}, {"content": ""}, {"content": "QQ"}, {"content": "QQ==QQ=="}, {"content": "Q-=="}, {"content": "data:text/plain;base64,QQ=="}, {"content": "QQ===" }, {"content": [1]}, {"content": "QUJD", "content": "QUJD"}, 7]}`,
+			"/attachments/0/content required\n/attachments/1/content required\n/attachments/2/content invalid_base64\n/attachments/3/content invalid_base64\n/attachments/4/content invalid_base64\n/attachments/5/content invalid_base64\n/attachments/6/content invalid_base64\n/attachments/7/content invalid_type\n/attachments/8/content duplicate_field\n/attachments/9 invalid_type",
+		},
+		{
+			"characters", `{"subject": "\ud800", "text_body": "\udc00\ud800x", "html_body": "` + "\xff" + `", "tags": ["\ud800\ud800"], "headers": {"X": "` + "\xc3" + `"}}`,
+			"/subject invalid_utf8\n/text_body invalid_utf8\n/html_body invalid_utf8\n/tags/0 invalid_utf8\n/headers/X invalid_utf8",
+		},
+		{
+			"values", `{"relay_id": "x", "send_at": "tomorrow", "class": "fast", "on_unknown": "ask", "relay": {"port": 65536}}`,
+			"/relay_id invalid_value\n/send_at invalid_value\n/class invalid_value\n/on_unknown invalid_value\n/relay/port invalid_value",
+		},
+		{
+			"metadata", `{"metadata": {"a/b~c": "\u0000", "n": 1e400, "m": 1e-400, "z": 0e9}}`,
+			"/metadata/a~1b~0c control_character\n/metadata/n invalid_value\n/metadata/m invalid_value",
+		},
 		{"metadata too large", `{"metadata": {"a": "` + strings.Repeat("x", intake.MaxMetadataOctets) + `", "b": 1}, "from": 1}`, "/metadata too_large\n/from invalid_type"},
 		{"tag too long", `{"tags": "` + strings.Repeat("x", intake.MaxTagOctets+1) + `"}`, "/tags too_long"},
 		{"too many tags", `{"tags": [` + strings.TrimSuffix(strings.Repeat(`"x",`, intake.MaxTags+2), ",") + `]}`, "/tags too_many"},

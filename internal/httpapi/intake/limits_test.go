@@ -106,7 +106,10 @@ func TestNoRoomForTheSpool(t *testing.T) {
 
 func TestUnsupportedBodies(t *testing.T) {
 	for _, header := range []http.Header{
-		{}, {"Content-Type": {"text/plain"}}, {"Content-Type": {";"}}, {"Content-Type": {"application/json; charset=latin1"}},
+		{},
+		{"Content-Type": {"text/plain"}},
+		{"Content-Type": {";"}},
+		{"Content-Type": {"application/json; charset=latin1"}},
 		{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}},
 	} {
 		_, err := decodeWith(t, intake.Config{}, intake.Options{}, header, strings.NewReader("{}"))

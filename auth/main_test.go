@@ -111,9 +111,6 @@ func claims(now time.Time, with map[string]any) map[string]any {
 	return c
 }
 
-// null is a claim that is there and null.
-var null = json.RawMessage("null")
-
 func toJSON(v any) string {
 	if s, ok := v.(string); ok {
 		return s // JSON already

@@ -130,7 +130,9 @@ func TestSlowReader(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
-	<-served
+	if err := <-served; err == nil {
+		t.Error("Serve returned without being closed")
+	}
 	if log := in.log.String(); !strings.Contains(log, `"cut_off":true`) {
 		t.Errorf("log %s", log)
 	}

@@ -124,6 +124,9 @@ func (s *Store) walkChain(ctx context.Context, w *walk, progress func(int64)) er
 func (s *Store) chainPage(ctx context.Context, after int64) ([]step, error) {
 	var page []step
 	err := s.asDelivery(ctx, readOnly, func(t tx) error {
+		if err := byIndex(ctx, t); err != nil {
+			return err
+		}
 		r, err := t.query(ctx, "select c.seq, c.tenant_id, c.entry_id, c.entry_hash, c.prev, c.hash, k.hash, k.at, k.signature, "+auditColumns+`
 			from audit_chain c
 			left join audit_checkpoints k on k.seq = c.seq
@@ -226,6 +229,9 @@ func (s *Store) compareLog(ctx context.Context, w *walk, log io.Reader, report *
 // unchained counts what waits for the chain, and names what neither waits nor is in it.
 func (s *Store) unchained(ctx context.Context, w *walk, report *AuditReport) error {
 	return s.asDelivery(ctx, readOnly, func(t tx) error {
+		if err := byIndex(ctx, t); err != nil {
+			return err
+		}
 		const waiting = ` from audit_pending p left join audit_entries e on e.id = p.entry_id and e.tenant_id is not distinct from p.tenant_id`
 		if err := t.row(ctx, "select count(e.id), min(e.at)"+waiting).Scan(&report.Unchained, &report.Oldest); err != nil {
 			return err

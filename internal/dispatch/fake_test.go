@@ -32,7 +32,6 @@ type memory struct {
 	rows     []*row
 	announce []func([]uuid.UUID)
 	down     error // what every call fails with
-	states   []store.RelayState
 	saves    int
 	claims   int
 	pauses   []time.Time // when PauseAuth was called

@@ -120,7 +120,12 @@ func TestLateResults(t *testing.T) {
 		late := w.outcome(old, store.Sent)
 		late.Node = first
 		w.record(t, late)
-		w.record(t, w.outcome(c, store.Failed))
+		if err := w.Mark(t.Context(), next, w.tenant.ID(), m.ID); !errors.Is(err, store.ErrNotMine) {
+			t.Fatalf("mark of what is sent: %v", err)
+		}
+		if err := w.Record(t.Context(), w.outcome(c, store.Failed)); !errors.Is(err, store.ErrNotMine) {
+			t.Fatalf("refusal of what is sent: %v", err)
+		}
 		if d := w.detail(t, m.ID); d.State != store.MessageState(store.Sent) || d.FinishedAt.IsZero() {
 			t.Fatalf("at the end: %+v", d)
 		}

@@ -347,8 +347,8 @@ func (g *recordGroup) late(u *outcomeUnit, row *spoolRow) error {
 		finished = u.now
 	}
 	g.messages = append(g.messages, []any{o.MessageID, string(summary(states)), int64(where.attempts), finished})
-	// A claim of another node ends with its own outcome, which finds the recipient sent.
-	if !open && row != nil && row.claim == uuid.Nil {
+	// If another node has it claimed, that claim ends: its mark is refused, so that it does not send in vain.
+	if !open && row != nil {
 		g.left = append(g.left, []any{o.MessageID})
 		g.finished++
 	}

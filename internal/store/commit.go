@@ -167,7 +167,7 @@ func (c *committer) commit(group []*waiting) {
 		defer cancel()
 	}
 	err := c.together(ctx, group)
-	if err != nil && len(group) > 1 && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+	if err != nil && len(group) > 1 && !hopeless(ctx, err) {
 		err = c.apart(ctx, group)
 	}
 	if err != nil && ctx.Err() != nil {
@@ -213,7 +213,7 @@ func (c *committer) apart(ctx context.Context, group []*waiting) error {
 			err := c.apply(ctx, t, []unit{w.unit})
 			end := "release savepoint unit"
 			if err != nil {
-				if errors.Is(err, ErrUnavailable) || errors.Is(err, errAgain) || ctx.Err() != nil {
+				if hopeless(ctx, err) || errors.Is(err, errAgain) {
 					return err
 				}
 				w.err = err
@@ -225,4 +225,9 @@ func (c *committer) apart(ctx context.Context, group []*waiting) error {
 		}
 		return nil
 	})
+}
+
+// hopeless says of an error that it is not one unit's, so that the others would meet it too.
+func hopeless(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, ErrUnavailable) && !errors.Is(err, errLocked)
 }

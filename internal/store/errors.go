@@ -20,6 +20,8 @@ var (
 
 	// errReference says that a row refers to a row which does not exist, or would be left without it.
 	errReference = errors.New("store: a row refers to one that does not exist")
+	// errLocked says that another transaction has held a row for longer than we wait. It comes with ErrUnavailable.
+	errLocked = errors.New("store: another transaction holds a row")
 	// errAgain says that the transaction lost against another one and may be run again.
 	errAgain = errors.New("store: lost against another transaction")
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -26,6 +27,9 @@ func (t Tenant) Accept(ctx context.Context, msgs []NewMessage, idem *Idempotency
 		return nil, err
 	}
 	if err := t.s.accepts.do(ctx, u); err != nil {
+		if idem != nil && errors.Is(err, errLocked) {
+			return nil, ErrInFlight
+		}
 		return nil, err
 	}
 	return u.replay, u.err

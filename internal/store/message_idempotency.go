@@ -10,6 +10,13 @@ import (
 // idempotencyExpiry is how long a key is remembered.
 const idempotencyExpiry = 24 * time.Hour
 
+// inFlightWait is how long the second one waits for the first one's transaction, which others wait with it: a group commit
+// takes milliseconds, unless its node was stopped in the middle.
+const (
+	inFlightWait = "2s"
+	lockTimeout  = "select set_config('lock_timeout', $1, true)"
+)
+
 type idemKey struct {
 	user       uuid.UUID
 	scope, key string
@@ -58,7 +65,9 @@ func (g *acceptGroup) lookIdempotency(b *batch, t tx) {
 	}
 	sortRows(values) // so that two groups wait for each other in one direction only
 	if t.postgres() {
+		b.exec(nil, lockTimeout, inFlightWait)
 		b.query(won, insertIdempotency.postgres, append(append([]any{g.tenant}, arrays(insertIdempotency.columns, values)...), now)...)
+		b.exec(nil, lockTimeout, "10s") // as before
 		return
 	}
 	for _, row := range values {

@@ -78,7 +78,9 @@ func TestSpoolModel(t *testing.T) {
 				"cancel":     m.cancel,
 				"retry":      m.retry,
 				"reschedule": m.reschedule,
-				"time":       func(rt *rapid.T) { fresh.clock.pass(time.Duration(rapid.IntRange(1, 600).Draw(rt, "seconds")) * time.Second) },
+				"time": func(rt *rapid.T) {
+					fresh.clock.pass(time.Duration(rapid.IntRange(1, 600).Draw(rt, "seconds")) * time.Second)
+				},
 			})
 		})
 	})

@@ -58,11 +58,13 @@ func TestContent(t *testing.T) {
 		}
 		other, _ := newTenant(t, w.Store, "other")
 		cw := other.NewContent(t.Context())
-		id, n := store.NewID(), int64(0)
 		if _, err := cw.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		id, n, _ = cw.Close()
+		id, n, err := cw.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
 		m := w.message()
 		m.Content, m.ContentID, m.Size = nil, id, n
 		if _, err := w.tenant.Accept(t.Context(), []store.NewMessage{m}, nil); err == nil {

@@ -44,8 +44,13 @@ func TestEvents(t *testing.T) {
 			got = append(got, seen{e.Kind, e.N, e.Recipient})
 		}
 		want := []seen{
-			{"queued", 0, ""}, {"suppressed", 3, "s@example.net"}, {"sent", 1, "a@example.net"}, {"unknown", 2, "b@example.net"},
-			{"failed", 2, "b@example.net"}, {"queued", 0, ""}, {store.EventRelayPaused, 0, ""},
+			{"queued", 0, ""},
+			{"suppressed", 3, "s@example.net"},
+			{"sent", 1, "a@example.net"},
+			{"unknown", 2, "b@example.net"},
+			{"failed", 2, "b@example.net"},
+			{"queued", 0, ""},
+			{store.EventRelayPaused, 0, ""},
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("events %v, want %v", got, want)

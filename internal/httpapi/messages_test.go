@@ -4,14 +4,17 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/postrider/postrider/api"
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/store/storetest"
 )
 
 // relay makes a relay of a tenant.
@@ -125,7 +128,10 @@ func TestResults(t *testing.T) {
 
 func TestSendAndRead(t *testing.T) {
 	t.Parallel()
-	in := install(t)
+	onBoth(t, testSendAndRead)
+}
+
+func testSendAndRead(t *testing.T, in *installation) {
 	relay := in.relay(in.a)
 	token := in.token(in.a.user)
 	sent := read[api.AcceptedMessage](t, in.post("/v1/messages", token, hello), 202)
@@ -185,6 +191,11 @@ func TestSendAndRead(t *testing.T) {
 	refused(t, in.call("POST", "/v1/messages/"+sent.ID+"/cancel", token, nil), 409, api.CodeMessageFinished)
 }
 
+// onBoth runs a story on both databases.
+func onBoth(t *testing.T, story func(t *testing.T, in *installation)) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) { story(t, installOn(t, open())) })
+}
+
 func TestEveryFaultAtOnce(t *testing.T) {
 	t.Parallel()
 	in := install(t)
@@ -229,7 +240,10 @@ func TestEveryFaultAtOnce(t *testing.T) {
 
 func TestIdempotency(t *testing.T) {
 	t.Parallel()
-	in := install(t)
+	onBoth(t, testIdempotency)
+}
+
+func testIdempotency(t *testing.T, in *installation) {
 	in.relay(in.a)
 	token := in.token(in.a.user)
 	first := in.post("/v1/messages", token, hello, "Idempotency-Key: k1")
@@ -259,9 +273,45 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
+// TestOneKeyManyRequests: however many come at the same time, one message is made, and everybody gets its id.
+func TestOneKeyManyRequests(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, in *installation) {
+		in.relay(in.a)
+		token := in.token(in.a.user)
+		const many = 1000
+		ids := make([]string, many)
+		var group sync.WaitGroup
+		for i := range many {
+			group.Go(func() {
+				w := in.post("/v1/messages", token, hello, "Idempotency-Key: k")
+				for w.Code == http.StatusConflict { // in flight: to be tried again
+					w = in.post("/v1/messages", token, hello, "Idempotency-Key: k")
+				}
+				var sent api.AcceptedMessage
+				if err := json.Unmarshal(w.Body.Bytes(), &sent); err != nil || w.Code != http.StatusAccepted {
+					t.Errorf("status %d: %s", w.Code, w.Body)
+				}
+				ids[i] = sent.ID
+			})
+		}
+		group.Wait()
+		slices.Sort(ids)
+		if ids = slices.Compact(ids); len(ids) != 1 {
+			t.Errorf("%d messages were answered", len(ids))
+		}
+		if list := read[api.Messages](t, in.call("GET", "/v1/messages", token, nil), 200); len(list.Data) != 1 {
+			t.Errorf("%d messages were made", len(list.Data))
+		}
+	})
+}
+
 func TestBatch(t *testing.T) {
 	t.Parallel()
-	in := install(t)
+	onBoth(t, testBatch)
+}
+
+func testBatch(t *testing.T, in *installation) {
 	in.relay(in.a)
 	token := in.token(in.a.user)
 	bad := `{"from": "x", "to": "a@example.net", "text_body": "x"}`

@@ -18,21 +18,26 @@ type passwordFlag struct {
 
 // password reads or makes a password. show is true for one that its owner has not seen yet.
 func (f *passwordFlag) password(p *program) (password auth.Secret, show bool, err error) {
-	var text []byte
-	switch f.PasswordFile {
-	case "generated":
+	if f.PasswordFile == "generated" {
 		return auth.NewSecret(generatePassword()), true, nil
-	case "-":
+	}
+	text, err := readPassword(p, f.PasswordFile)
+	return auth.NewSecret(text), false, err
+}
+
+// readPassword reads the first line of a file; - is standard input.
+func readPassword(p *program, file string) (string, error) {
+	var text []byte
+	var err error
+	if file == "-" {
 		if text, err = io.ReadAll(io.LimitReader(p.stdin, 1<<16)); err != nil {
-			return auth.Secret{}, false, fmt.Errorf("the password cannot be read: %w", err)
+			return "", fmt.Errorf("the password cannot be read: %w", err)
 		}
-	default:
-		if text, err = readSmallFile(f.PasswordFile); err != nil {
-			return auth.Secret{}, false, usagef("--password-file: %w", err)
-		}
+	} else if text, err = readSmallFile(file); err != nil {
+		return "", usagef("--password-file: %w", err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	return auth.NewSecret(strings.TrimSuffix(line, "\r")), false, nil
+	return strings.TrimSuffix(line, "\r"), nil
 }
 
 // generatePassword makes 24 characters in groups of 4, of 32 that are not taken for each other: 120 bits.

@@ -22,8 +22,10 @@ type cli struct {
 	Setup   setupCommand   `cmd:"" help:"Make a service: data directory, keys, first tenant, first admin, first API key."`
 	Serve   serveCommand   `cmd:"" help:"Run the service."`
 	Migrate migrateCommand `cmd:"" help:"Bring the service's database to this program's version."`
-	Tenant  tenantCommand  `cmd:"" help:"Create, list, suspend and resume tenants."`
+	Tenant  tenantCommand  `cmd:"" help:"Create, list, suspend and resume tenants; set their quotas."`
 	User    userCommand    `cmd:"" help:"Create, list, suspend and resume users of a tenant; set passwords."`
+	Relay   relayCommand   `cmd:"" help:"Create, change, check, pause and share the relays of the service."`
+	Message messageCommand `cmd:"" help:"List, show, explain, retry, cancel and delete messages of a tenant."`
 	Token   tokenCommand   `cmd:"" help:"Create, verify and revoke tokens."`
 	Audit   auditCommand   `cmd:"" help:"List and verify the audit log."`
 	Keys    keysCommand    `cmd:"" help:"Show and rotate the service's keys."`
@@ -44,7 +46,15 @@ func newCLI() *cli {
 	for _, f := range []*settingsFlags{&c.Audit.Verify.settingsFlags, &c.Audit.List.settingsFlags} {
 		*f = newSettingsFlags(append(databaseSettings(), "audit_key")...)
 	}
+	for _, f := range []*settingsFlags{&c.Relay.Create.settingsFlags, &c.Relay.Update.settingsFlags, &c.Relay.Check.settingsFlags} {
+		*f = newSettingsFlags(relaySettings()...)
+	}
 	for _, f := range []*settingsFlags{
+		&c.Relay.List.settingsFlags, &c.Relay.Show.settingsFlags, &c.Relay.Delete.settingsFlags, &c.Relay.Pause.settingsFlags, &c.Relay.Resume.settingsFlags,
+		&c.Relay.Share.settingsFlags, &c.Relay.Unshare.settingsFlags, &c.Relay.PauseAll.settingsFlags, &c.Relay.ResumeAll.settingsFlags,
+		&c.Message.List.settingsFlags, &c.Message.Show.settingsFlags, &c.Message.Explain.settingsFlags, &c.Message.Content.settingsFlags,
+		&c.Message.Retry.settingsFlags, &c.Message.Cancel.settingsFlags, &c.Message.Delete.settingsFlags,
+		&c.Tenant.Quota.settingsFlags,
 		&c.Migrate.settingsFlags,
 		&c.Tenant.Create.settingsFlags, &c.Tenant.List.settingsFlags, &c.Tenant.Suspend.settingsFlags, &c.Tenant.Resume.settingsFlags,
 		&c.User.Create.settingsFlags, &c.User.List.settingsFlags, &c.User.Suspend.settingsFlags, &c.User.Resume.settingsFlags, &c.User.Password.settingsFlags,
@@ -161,11 +171,13 @@ func hideSecrets(s string) string {
 func commandName(args []string) string {
 	commands := map[string][]string{
 		"send": nil, "check": nil, "inbox": nil, "setup": nil, "serve": nil, "migrate": nil, "version": nil,
-		"tenant": {"create", "list", "suspend", "resume"},
-		"user":   {"create", "list", "suspend", "resume", "password"},
-		"token":  {"create", "verify", "revoke"},
-		"audit":  {"list", "verify"},
-		"keys":   {"show", "rotate", "operator"},
+		"tenant":  {"create", "list", "suspend", "resume", "quota"},
+		"user":    {"create", "list", "suspend", "resume", "password"},
+		"relay":   {"create", "list", "show", "update", "delete", "pause", "resume", "check", "share", "unshare", "pause-all", "resume-all"},
+		"message": {"list", "show", "explain", "content", "retry", "cancel", "delete"},
+		"token":   {"create", "verify", "revoke"},
+		"audit":   {"list", "verify"},
+		"keys":    {"show", "rotate", "operator"},
 	}
 	for i, a := range args {
 		subs, ok := commands[a]

@@ -44,5 +44,7 @@ func (v *service) tryStore(ctx context.Context) (*store.Store, error) {
 			v.logger.Info("migrated", "from", report.From, "to", report.To)
 		}
 	}
-	return store.Open(ctx, storeConfig(v.plan.settings, v.plan.keys, v.logger))
+	cfg := storeConfig(v.plan.settings, v.plan.keys, v.logger)
+	cfg.Observe = v.measured.observe
+	return store.Open(ctx, cfg)
 }

@@ -80,7 +80,9 @@ func statusOfService(err error) int {
 	switch {
 	case errors.Is(err, store.ErrUnavailable):
 		return exitTemporary
-	case errors.Is(err, store.ErrLastAdmin), errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrClaimed):
+		return exitTemporary
+	case errors.Is(err, store.ErrLastAdmin), errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrFinished), errors.Is(err, store.ErrContentGone):
 		return exitUnavailable
 	}
 	return exitSoftware
@@ -119,6 +121,11 @@ func statusOfSMTP(err error) int {
 	}
 }
 
+// faultLines are faults of a command's arguments, each to be told in a line.
+type faultLines []string
+
+func (l faultLines) Error() string { return strings.Join(l, "; ") }
+
 // complain prints an error as one line, or one line a fault.
 func complain(p *program, err error) {
 	if errors.Is(err, errReported) {
@@ -127,6 +134,12 @@ func complain(p *program, err error) {
 	if faults, ok := errors.AsType[mail.Faults](err); ok {
 		for _, f := range faults {
 			fmt.Fprintf(p.stderr, "postrider: %s: %s\n", f.Field, oneLine(f.Detail))
+		}
+		return
+	}
+	if lines, ok := errors.AsType[faultLines](err); ok {
+		for _, l := range lines {
+			fmt.Fprintf(p.stderr, "postrider: %s\n", oneLine(l))
 		}
 		return
 	}

@@ -17,8 +17,10 @@ type laneMetrics struct {
 	released   *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 	dispatcher atomic.Pointer[dispatch.Dispatcher]
+	deliverer  atomic.Pointer[delivery.Deliverer]
 
-	sending, claimed, slots, circuit, free *prometheus.Desc
+	sending, claimed, slots, circuit, free, unrecorded *prometheus.Desc
+	connections, dials, reused                         *prometheus.Desc
 }
 
 func newLaneMetrics(registry prometheus.Registerer) (*laneMetrics, error) {
@@ -42,6 +44,10 @@ func newLaneMetrics(registry prometheus.Registerer) (*laneMetrics, error) {
 		circuit: gauge("circuit_open", "1 while the relay could not be reached and is left alone."),
 		free:    prometheus.NewDesc("postrider_delivery_slots_free", "Deliveries that could begin now on this node, over all relays.", nil, nil),
 	}
+	m.unrecorded = prometheus.NewDesc("postrider_outcomes_unrecorded", "Outcomes that the database has not taken yet; while there are any, nothing more is sent.", nil, nil)
+	m.connections = prometheus.NewDesc("postrider_relay_connections", "Connections to the relay: in_use, idle, or dialing.", []string{"relay", "state"}, nil)
+	m.dials = prometheus.NewDesc("postrider_relay_dials_total", "Connections that were opened, or could not be, since the relay has been in use: ok or failed.", []string{"relay", "outcome"}, nil)
+	m.reused = prometheus.NewDesc("postrider_relay_connections_reused_total", "Messages that took a connection which had served before.", []string{"relay"}, nil)
 	return m, errors.Join(registry.Register(m.recipients), registry.Register(m.released), registry.Register(m.duration), registry.Register(m))
 }
 
@@ -60,12 +66,15 @@ func (m *laneMetrics) observe(o delivery.Observation) {
 	m.duration.WithLabelValues(o.Phase).Observe(o.Duration.Seconds())
 }
 
-// watch tells of the relays that d drains from now on.
-func (m *laneMetrics) watch(d *dispatch.Dispatcher) { m.dispatcher.Store(d) }
+// watch tells of the relays that these drain from now on.
+func (m *laneMetrics) watch(d *dispatch.Dispatcher, by *delivery.Deliverer) {
+	m.deliverer.Store(by)
+	m.dispatcher.Store(d)
+}
 
 // Describe implements prometheus.Collector.
 func (m *laneMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.sending, m.claimed, m.slots, m.circuit, m.free} {
+	for _, d := range []*prometheus.Desc{m.sending, m.claimed, m.slots, m.circuit, m.free, m.unrecorded, m.connections, m.dials, m.reused} {
 		out <- d
 	}
 }
@@ -81,6 +90,20 @@ func (m *laneMetrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(m.free, float64(stats.Free))
+	deliverer := m.deliverer.Load()
+	gauge(m.unrecorded, float64(deliverer.Unrecorded()))
+	for id, pool := range deliverer.Stats() {
+		relay := id.String()
+		gauge(m.connections, float64(pool.InUse), relay, "in_use")
+		gauge(m.connections, float64(pool.Idle), relay, "idle")
+		gauge(m.connections, float64(pool.Dialing), relay, "dialing")
+		counter := func(desc *prometheus.Desc, n int64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), labels...)
+		}
+		counter(m.dials, pool.Dialled, relay, "ok")
+		counter(m.dials, pool.DialFailures, relay, "failed")
+		counter(m.reused, pool.Reused, relay)
+	}
 	for _, r := range stats.Relays {
 		relay := r.Relay.String()
 		gauge(m.sending, float64(r.Sending), relay)

@@ -48,7 +48,7 @@ func (v *service) deliver(ctx context.Context, st *store.Store) error {
 		if err != nil {
 			return err
 		}
-		measured.watch(dispatcher)
+		measured.watch(dispatcher, deliverer)
 		v.logger.Info("delivering", "node", node)
 		return dispatcher.Run(ctx)
 	}

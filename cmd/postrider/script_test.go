@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -65,7 +66,7 @@ func relayNamed(ts *testscript.TestScript, name string) *smtptest.Server {
 // startRelay takes settings user=NAME:PASSWORD, without=KEYWORD, maxsize=N and requireauth=yes; all
 // others are rules as of inbox --chaos. It sets $NAME to the relay's URL without TLS, $NAME_TLS
 // with STARTTLS and $NAME_SSL with implicit TLS, each with user and password if there are, and
-// $NAME_BARE without them; $NAME_ADDR and $NAME_SSL_ADDR are the addresses alone. Its certificate authority is in ca.pem.
+// $NAME_BARE without them; $NAME_ADDR and $NAME_SSL_ADDR are the addresses alone, $NAME_PORT the port. Its certificate authority is in ca.pem.
 func startRelay(ts *testscript.TestScript, _ bool, args []string) {
 	var cfg smtptest.Config
 	user := ""
@@ -100,6 +101,9 @@ func startRelay(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0]+"_SSL", "smtps://"+user+s.TLSAddr())
 	ts.Setenv(args[0]+"_ADDR", s.Addr())
 	ts.Setenv(args[0]+"_SSL_ADDR", s.TLSAddr())
+	_, port, err := net.SplitHostPort(s.Addr())
+	ts.Check(err)
+	ts.Setenv(args[0]+"_PORT", port)
 	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), s.CAPEM(), 0o600))
 }
 

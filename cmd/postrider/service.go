@@ -27,6 +27,7 @@ type service struct {
 	logger   *slog.Logger
 	registry *prometheus.Registry
 	front    *front
+	measured *storeMetrics
 
 	work    sync.WaitGroup // everything that runs beside
 	failed  chan error     // the first thing that ended by itself
@@ -115,11 +116,17 @@ func (v *service) assemble(ctx, work context.Context) (*httpapi.Server, *store.S
 		defer cancel()
 		return traces.Shutdown(last)
 	}))
+	if v.measured, err = newStoreMetrics(v.registry); err != nil {
+		return nil, nil, err
+	}
 	st, err := v.openStore(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	v.closers = append(v.closers, st)
+	if err := v.measured.watch(v.registry, st); err != nil {
+		return nil, nil, err
+	}
 	issuer, err := newIssuer(s, k)
 	if err != nil {
 		return nil, nil, err

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/postrider/postrider/internal/pgtest"
+	"github.com/postrider/postrider/smtp/smtptest"
 )
 
 // TestServiceScripts runs testdata/service on SQLite and on PostgreSQL, the latter with a login of its own for each role.
@@ -26,6 +28,7 @@ import (
 //	http STATUS METHOD PATH [WORD]…      ask the service at $URL for PATH; the answer goes to the file answer, its
 //	                                     header to the file header. A WORD is Name:value, or @FILE for the body (JSON)
 //	eventually STATUS METHOD PATH …      the same again and again until the status is STATUS
+//	becomes stdout REGEXP ARG…           run postrider again and again until its output matches
 //	setjson FILE PATH VARIABLE           a value of a JSON file into the environment
 //	absent FILE VARIABLE…                the values of these are not in the file
 func TestServiceScripts(t *testing.T) {
@@ -67,6 +70,7 @@ func runServiceScripts(t *testing.T, files []string, settings map[string]string)
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			e.Values[relaysKey{}] = make(map[string]*smtptest.Server)
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Setenv("POSTRIDER_DATA", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("POSTRIDER_LISTEN", "127.0.0.1:0")
@@ -89,7 +93,7 @@ func runServiceScripts(t *testing.T, files []string, settings map[string]string)
 func serviceCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exits, "json": jsonKeys, "jsonis": jsonIs, "await": await, "lines": lines,
-		"http": httpIs, "eventually": httpBecomes, "setjson": setJSON, "absent": absent,
+		"relay": startRelay, "received": received, "http": httpIs, "eventually": httpBecomes, "becomes": becomes, "setjson": setJSON, "absent": absent,
 	}
 }
 
@@ -115,6 +119,26 @@ func httpBecomes(ts *testscript.TestScript, _ bool, args []string) {
 		select {
 		case <-ctx.Done():
 			ts.Fatalf("%s %s: status %d, %v", args[1], args[2], status, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// becomes waits for what a running service notices a moment later.
+func becomes(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ts.Exec("postrider", args[2:]...)
+		if err == nil && pattern.MatchString(ts.ReadFile(args[0])) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("postrider %s: %v", strings.Join(args[2:], " "), err)
 		case <-tick.C:
 		}
 	}

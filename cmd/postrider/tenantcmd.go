@@ -16,6 +16,7 @@ type tenantCommand struct {
 	List    tenantListCommand    `cmd:"" help:"List tenants, the newest first."`
 	Suspend tenantSuspendCommand `cmd:"" help:"Suspend a tenant: its users can do nothing and its messages wait."`
 	Resume  tenantResumeCommand  `cmd:"" help:"Let a suspended tenant go on."`
+	Quota   tenantQuotaCommand   `cmd:"" help:"Show how many messages a tenant may send, or bound them."`
 }
 
 type tenantCreateCommand struct {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/smtp"
+	"github.com/postrider/postrider/smtppool"
 )
 
 // Store is what delivery needs of package store; *store.Store has it.
@@ -114,6 +117,18 @@ func (d *Deliverer) forget(l *Lane) {
 	if d.lanes[l.id] == l {
 		delete(d.lanes, l.id)
 	}
+}
+
+// Stats are the numbers of the connections to each relay that has a lane.
+func (d *Deliverer) Stats() map[uuid.UUID]smtppool.Stats {
+	d.mu.Lock()
+	lanes := slices.Collect(maps.Values(d.lanes))
+	d.mu.Unlock()
+	stats := make(map[uuid.UUID]smtppool.Stats, len(lanes))
+	for _, l := range lanes {
+		stats[l.id] = l.Stats()
+	}
+	return stats
 }
 
 // Unrecorded is the number of outcomes that are kept in memory because the store did not take

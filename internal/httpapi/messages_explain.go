@@ -24,10 +24,15 @@ func (s *Server) explainMessage(ctx context.Context, in *ByID) (*bodyOf[api.Expl
 	if err != nil {
 		return nil, err
 	}
-	relay, err := s.tenantOf(ctx).Relay(ctx, m.RelayID)
+	e, err := s.explain(ctx, s.tenantOf(ctx), m)
+	return answer(e, err)
+}
+
+func (s *Server) explain(ctx context.Context, tenant store.Tenant, m store.MessageDetail) (api.Explanation, error) {
+	relay, err := tenant.Relay(ctx, m.RelayID)
 	gone := errors.Is(err, store.ErrNotFound)
 	if err != nil && !gone {
-		return nil, err
+		return api.Explanation{}, err
 	}
 	e := api.Explanation{State: string(m.State), NextDue: timeOrNone(m.NextDue), Relay: summaryOf(relay)}
 	e.Relay.ID = m.RelayID.String()
@@ -38,17 +43,24 @@ func (s *Server) explainMessage(ctx context.Context, in *ByID) (*bodyOf[api.Expl
 	}
 	all, err := s.store.PausedAll(ctx)
 	if err != nil {
-		return nil, err
+		return api.Explanation{}, err
 	}
 	if all.Kind != store.PauseNone && relay.Pause.Kind == store.PauseNone {
 		relay.Pause = all
 	}
-	e.Reasons = s.reasons(m, relay, gone)
-	return &bodyOf[api.Explanation]{Body: e}, nil
+	why := ""
+	if relay.NotBefore.After(s.cfg.Now()) {
+		// Without it the answer is less exact, and an answer still.
+		if d, err := s.store.DeliveryRelay(ctx, relay.ID); err == nil {
+			why = d.State.Reason
+		}
+	}
+	e.Reasons = s.reasons(m, relay, gone, why)
+	return e, nil
 }
 
 // reasons says what holds a message, the heaviest first.
-func (s *Server) reasons(m store.MessageDetail, relay store.Relay, gone bool) []string {
+func (s *Server) reasons(m store.MessageDetail, relay store.Relay, gone bool, notBefore string) []string {
 	reasons := []string{}
 	say := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 	now := s.cfg.Now()
@@ -72,7 +84,7 @@ func (s *Server) reasons(m store.MessageDetail, relay store.Relay, gone bool) []
 		say("The operator paused sending at %s: %s.", clock(relay.Pause.At), orElse(relay.Pause.Reason, "no reason was given"))
 	}
 	if relay.NotBefore.After(now) {
-		say("The relay is not used before %s: it failed several times in a row, or one of its limits is used up.", clock(relay.NotBefore))
+		say("The relay is not used before %s: %s.", clock(relay.NotBefore), orElse(notBefore, "it failed several times in a row, or one of its limits is used up"))
 	}
 	if m.NextDue.After(now) {
 		if len(m.Attempts) == 0 {

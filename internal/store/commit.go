@@ -50,6 +50,8 @@ type committer struct {
 	timeout time.Duration
 	// committed is told of each group that is in the database. It must not block.
 	committed func(group []unit)
+	// observed is told of each transaction, whatever came of it. It must not block.
+	observed func(group []*waiting, took time.Duration, err error)
 
 	mu      sync.Mutex
 	queue   []*waiting
@@ -166,12 +168,16 @@ func (c *committer) commit(group []*waiting) {
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 	}
+	begun := time.Now()
 	err := c.together(ctx, group)
 	if err != nil && len(group) > 1 && !hopeless(ctx, err) {
 		err = c.apart(ctx, group)
 	}
 	if err != nil && ctx.Err() != nil {
 		err = unavailable(err)
+	}
+	if c.observed != nil {
+		c.observed(group, time.Since(begun), err)
 	}
 	if err == nil && c.committed != nil {
 		done := make([]unit, 0, len(group))

@@ -32,6 +32,7 @@ type GivenUp struct {
 // expired is a message that has not ended by its give-up time.
 type expired struct {
 	tenant, message uuid.UUID
+	relay           uuid.UUID
 	created         time.Time
 	held            bool // somebody does not want it sent now
 	reason          string
@@ -40,7 +41,7 @@ type expired struct {
 // expiredMessages finds what ought to have ended. Nothing is tried that cannot be tried, so a relay that is down, refuses
 // our password or has used up its limits does not stop the clock. Somebody who holds the relay, the tenant or everything on
 // purpose does. A message that was never tried is left to have its one attempt if it can have it now.
-const expiredMessages = `select s.tenant_id, s.message_id, m.created_at, r.pause_reason, r.state, (` + unheld + `) as unheld
+const expiredMessages = `select s.tenant_id, s.message_id, s.relay_id, m.created_at, r.pause_reason, r.state, (` + unheld + `) as unheld
 	from spool s join messages m on m.tenant_id = s.tenant_id and m.id = s.message_id join relays r on r.id = s.relay_id
 	where s.claim is null and s.due <= $2 and m.give_up_at <= $1 and r.deleted_at is null
 	and (s.attempts > 0 or r.not_before > $1 or not (` + unheld + `)) limit $3`
@@ -56,7 +57,7 @@ func (s *Store) GiveUp(ctx context.Context) (GivenUp, error) {
 			var e expired
 			var state json.RawMessage
 			var unheld bool
-			if err := r.Scan(&e.tenant, &e.message, &e.created, &e.reason, &state, &unheld); err != nil {
+			if err := r.Scan(&e.tenant, &e.message, &e.relay, &e.created, &e.reason, &state, &unheld); err != nil {
 				return e, err
 			}
 			e.held = !unheld
@@ -95,9 +96,11 @@ func (s *Store) GiveUp(ctx context.Context) (GivenUp, error) {
 
 // giveUpPiece fails messages in one transaction.
 func (s *Store) giveUpPiece(ctx context.Context, list []expired, now time.Time) error {
-	return s.asDelivery(ctx, readWrite, func(t tx) error {
+	var units map[uuid.UUID]*outcomeUnit
+	begun := time.Now()
+	err := s.asDelivery(ctx, readWrite, func(t tx) error {
 		node := NewID()
-		units := make(map[uuid.UUID]*outcomeUnit, len(list))
+		units = make(map[uuid.UUID]*outcomeUnit, len(list))
 		b := &batch{}
 		for _, e := range list {
 			b.setTenant(e.tenant)
@@ -137,6 +140,17 @@ func (s *Store) giveUpPiece(ctx context.Context, list []expired, now time.Time) 
 		}
 		return s.applyRecords(ctx, t, nil, all) // those that were not taken are another's, and stay as they are
 	})
+	if s.cfg.Observe == nil {
+		return err
+	}
+	c := Commit{Outcomes: len(units), Duration: time.Since(begun), Err: err, GivenUp: map[uuid.UUID]int{}}
+	for _, e := range list {
+		if u := units[e.message]; err == nil && u.err == nil {
+			c.GivenUp[e.relay] += len(u.o.Recipients)
+		}
+	}
+	s.cfg.Observe(c)
+	return err
 }
 
 // keepPiece gives messages more time in one transaction.

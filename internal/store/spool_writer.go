@@ -25,7 +25,7 @@ func (s *Store) startWriters() {
 	if s.cfg.URL == "" {
 		all := &committer{
 			begin: func(ctx context.Context, fn func(tx) error) error { return s.asDelivery(ctx, readWrite, fn) },
-			apply: s.apply, committed: s.announce,
+			apply: s.apply, committed: s.announce, observed: s.observe,
 		}
 		all.start(1)
 		s.accepts, s.outcomes = all, all
@@ -33,11 +33,11 @@ func (s *Store) startWriters() {
 	}
 	s.accepts = &committer{
 		begin: func(ctx context.Context, fn func(tx) error) error { return s.inTenants(ctx, readWrite, fn) },
-		apply: s.apply, committed: s.announce, timeout: commitTimeout,
+		apply: s.apply, committed: s.announce, observed: s.observe, timeout: commitTimeout,
 	}
 	s.outcomes = &committer{
 		begin: func(ctx context.Context, fn func(tx) error) error { return s.asDelivery(ctx, readWrite, fn) },
-		apply: s.apply, timeout: commitTimeout,
+		apply: s.apply, observed: s.observe, timeout: commitTimeout,
 	}
 	s.accepts.start(acceptWriters)
 	s.outcomes.start(1)

@@ -32,6 +32,8 @@ type Config struct {
 	RetainMessages time.Duration
 	// RetainEvents is how long events are kept. 0: 90 days. Negative: for ever.
 	RetainEvents time.Duration
+	// Observe is called after each transaction of messages and outcomes, for metrics. It must be quick. Nil: nobody is told.
+	Observe func(Commit)
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Logger hears of what nobody is told otherwise. Nil: nobody does.

@@ -1,7 +1,5 @@
 package mail
 
-import ()
-
 // Validate finds all faults of the message at once, each with its field; nil
 // if there is none. nil l means the default limits. It reads no content: what
 // Open gives is counted and checked at composition.

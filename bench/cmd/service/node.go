@@ -71,7 +71,7 @@ func launch(ctx context.Context, s settings, db string) (_ *lab, err error) {
 	l.secrets = append(os.Environ(),
 		"POSTRIDER_DATA="+filepath.Join(l.dir, "data"),
 		"POSTRIDER_LISTEN="+address,
-		"POSTRIDER_RATE_LIMIT=off",
+		"POSTRIDER_RATE_LIMIT=off", "POSTRIDER_RATE_LIMIT_API_KEY=off", "POSTRIDER_RATE_LIMIT_OPERATOR=off",
 		"POSTRIDER_EGRESS_ALLOW=127.0.0.0/8",
 		"POSTRIDER_EGRESS_PORTS="+port,
 		"POSTRIDER_LOG_LEVEL=warn",

@@ -269,7 +269,7 @@ const (
 	CodeMessageFinished     Code = "message_has_no_recipients" // 409: nothing of the message is left to send or to withdraw
 	CodeContentGone         Code = "content_gone"              // 410: the content was removed when its time was over
 	CodeQuotaExceeded       Code = "quota_exceeded"            // 429: see violated-policies and Retry-After
-	CodeNoSpace             Code = "no_space"                  // 503: there is no room for the content for now
+	CodeNoSpace             Code = "no_space"                  // 503: there is no room on the service's disk for now
 	CodeRelayInUse          Code = "relay_in_use"              // 409: messages wait for it
 	CodePartialBatch        Code = "no_message_accepted"       // 422: no message of a permissive batch could be accepted
 )

@@ -49,6 +49,8 @@ const (
 
 	// retryUnavailable is when to try again, in seconds, while a database or the like is away: a restart takes as long.
 	retryUnavailable = 2
+	// retryNoSpace is when to try again while a disk is full: until a person has seen to it.
+	retryNoSpace = 30
 )
 
 // newProblem makes an answer of the plain kind.

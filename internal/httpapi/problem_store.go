@@ -26,6 +26,10 @@ func problemOfStore(err error) *problem {
 		return notFound()
 	case errors.Is(err, store.ErrLastAdmin):
 		return newProblem(http.StatusConflict, api.CodeLastAdmin, "This is the tenant's last active admin: make another user admin first.")
+	case errors.Is(err, store.ErrNoSpace):
+		p := newProblem(http.StatusServiceUnavailable, api.CodeNoSpace, "The service's disk is full: nothing is taken in until its operator makes room.").because(err)
+		p.retryAfter = retryNoSpace
+		return p
 	case errors.Is(err, store.ErrUnavailable):
 		return unavailable(err)
 	}

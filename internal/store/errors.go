@@ -13,6 +13,8 @@ var (
 	// ErrUnavailable says that the database is away, restarting, full or busy. The same call may succeed later. What a
 	// change did is unknown only if the connection broke during its commit; a change tried again must bear that.
 	ErrUnavailable = errors.New("store: the database is not available")
+	// ErrNoSpace is an ErrUnavailable: the database has no room on its disk, and somebody must make some.
+	ErrNoSpace = fmt.Errorf("%w: there is no room on its disk", ErrUnavailable)
 	// ErrLastAdmin refuses to suspend or demote the only active admin of a tenant.
 	ErrLastAdmin = errors.New("store: this is the tenant's last active admin: make another user admin first")
 	// ErrReused says that a refresh token was used a second time; its whole session has been ended.

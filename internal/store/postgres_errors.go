@@ -49,6 +49,8 @@ func classifyCode(e *pgconn.PgError, err error) error {
 		return fmt.Errorf("%w: %w", errReference, err)
 	case "40001", "40P01": // serialization_failure, deadlock_detected
 		return fmt.Errorf("%w: %w", errAgain, err)
+	case "53100": // disk_full
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case "55P03": // lock_not_available
 		return unavailable(fmt.Errorf("%w: %w", errLocked, err))
 	case "57014", "25P03", "25006": // query_canceled, idle_in_transaction_session_timeout, a standby

@@ -39,7 +39,7 @@ func (s *Store) room(context.Context) error {
 	}
 	if limit := s.cfg.MinFreeBytes; s.space.free < limit {
 		return fmt.Errorf("%w: %d MiB are free on the disk of %s, fewer than %d: make room, nothing is accepted until then",
-			ErrUnavailable, s.space.free>>20, s.cfg.Path, limit>>20)
+			ErrNoSpace, s.space.free>>20, s.cfg.Path, limit>>20)
 	}
 	return nil
 }

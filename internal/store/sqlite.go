@@ -302,7 +302,9 @@ func classifySQLite(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", errReference, err)
 	}
 	switch e.Code() & 0xff { // the primary code
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL:
 		return unavailable(err)
 	}

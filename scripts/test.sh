@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 modules=$(scripts/modules.sh --tests | paste -sd, -)
 note=
 # shellcheck disable=SC2206
-flags=(-shuffle=on ${TESTFLAGS:-})
+# No package needs more than a few minutes; a busy machine with the race detector may.
+flags=(-shuffle=on -timeout=25m ${TESTFLAGS:-})
 
 if [ "${1:-}" = --short ]; then
   flags+=(-short)

@@ -2,6 +2,7 @@
 
 GO ?= go
 FUZZTIME ?= 30s
+ROUNDS ?= 100
 export FUZZTIME
 
 .DEFAULT_GOAL := help
@@ -47,6 +48,11 @@ bench: ## measure us beside other clients, in one run
 .PHONY: bench-service
 bench-service: ## measure the service on SQLite and PostgreSQL, in one run
 	@bench/service.sh
+
+.PHONY: chaos
+chaos: ## break the running service ROUNDS times, count what arrives, write the figures (ROUNDS=100)
+	@scripts/test-deps.sh
+	$(GO) test ./internal/chaos -count=1 -v -timeout 5h -run '^TestRounds$$' -args -rounds $(ROUNDS) -figures
 
 .PHONY: tools
 tools: bin/golangci-lint ## build the pinned tools (golangci-lint, benchstat) into bin/

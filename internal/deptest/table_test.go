@@ -83,6 +83,7 @@ func table() []row {
 		{path: "internal/store/storetest", testOnly: true, imports: []string{"internal/store", "internal/pgtest"}, reason: "it opens stores for tests of them and of what stands above"},
 		{path: "internal/tokenattack", testOnly: true, imports: []string{"auth"}, reason: "it forges tokens for tests of auth and of what stands above"},
 		{path: "internal/redistest", testOnly: true, reason: "real servers know nothing of the client under test"},
+		{path: "internal/chaos", testOnly: true, reason: "it reaches the program by HTTP and SMTP alone"},
 		{path: "internal/deptest", testOnly: true, reason: "it reads the source and imports none"},
 	}
 }

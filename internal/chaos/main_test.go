@@ -1,0 +1,93 @@
+package chaos_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	roundsFlag  = flag.Int("rounds", 5, "how many rounds TestRounds makes")
+	seedFlag    = flag.Uint64("seed", 0, "the seed of the first round; 0: a random one")
+	figuresFlag = flag.Bool("figures", false, "write the figures of TestRounds into docs/reliability.md")
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if built.dir != "" {
+			if err := os.RemoveAll(built.dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}
+		os.Exit(code)
+	}))
+}
+
+// built is the program, once for all tests: as it is released, without the race detector, which would be another program.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// program gives the path of the built program.
+func program(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("real server: takes long, left out by -short")
+	}
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "postrider-chaos-"); built.err != nil {
+			return
+		}
+		// Not the test's context: the program is for all tests.
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+		defer cancel()
+		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(built.dir, "postrider"), "../../cmd/postrider")
+		c.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := c.CombinedOutput(); err != nil {
+			built.err = errors.Join(err, errors.New(string(out)))
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "postrider")
+}
+
+// patience bounds every wait for something that must happen. It is long, since the machine may have much to do: a test that
+// fails by it has waited for what never came.
+const patience = 90 * time.Second
+
+// within asks done again and again until it says yes, and fails the test after patience.
+func within(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for !done() {
+		if !pause(ctx, 10*time.Millisecond) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// pause lets time pass. It reports false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,184 @@
+package chaos_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/internal/pgtest"
+)
+
+// callers is how many hand in messages at the same time.
+const callers = 5
+
+// step is what breaks at the same time.
+type step []fault
+
+// short are the rounds of `make test`: every fault at least once, two at a time now and then.
+func short(t *testing.T) []plan {
+	t.Helper()
+	s := func(names ...string) step { return named(t, names...) }
+	return []plan{
+		{sqlite, []step{s(killService), s(dropReply), s(killService, cutContent), s(stopService)}},
+		{postgresql, []step{s(killDatabase), s(killService), s(dropReply, cutDatabase)}},
+		{sqlite, []step{s(killRelay), s(stallRelay), s(cutRelay), s(killService, killRelay)}},
+		{postgresql, []step{s(stallDatabase, killService), s(stopService, cutRelay), s(killDatabase, refuseForNow)}},
+		{tinyDisk, []step{s(fillDisk), s(fillDisk, killService), s(cutContent)}},
+	}
+}
+
+// plan is a round.
+type plan struct {
+	database string
+	steps    []step
+}
+
+// random makes a round: three to five steps, each of one fault or two.
+func random(database string, r *rand.Rand) plan {
+	possible := slices.DeleteFunc(faults(), func(f fault) bool { return !slices.Contains(f.in, database) })
+	p := plan{database: database}
+	for range 3 + r.IntN(3) {
+		s := step{possible[r.IntN(len(possible))]}
+		if other := possible[r.IntN(len(possible))]; r.IntN(2) == 0 && other.part != s[0].part {
+			s = append(s, other)
+		}
+		p.steps = append(p.steps, s)
+	}
+	return p
+}
+
+func (p plan) String() string {
+	var text []string
+	for _, s := range p.steps {
+		var names []string
+		for _, f := range s {
+			names = append(names, f.name)
+		}
+		text = append(text, strings.Join(names, " + "))
+	}
+	return p.database + ": " + strings.Join(text, "; ")
+}
+
+// TestRounds breaks the service round after round. Each round has a seed, and `-args -rounds 1 -seed N` makes it again.
+func TestRounds(t *testing.T) {
+	program(t) // or skip
+	first := *seedFlag
+	if first == 0 {
+		first = rand.Uint64N(1 << 40)
+	}
+	plans := short(t)
+	var all figures
+	begun := time.Now()
+	for _, database := range []string{sqlite, postgresql, tinyDisk} {
+		// One world for all rounds of a database: they leave it as real ones are left.
+		t.Run(database, func(t *testing.T) {
+			var w *world
+			for n := range *roundsFlag {
+				seed := first + uint64(n)
+				r := rand.New(rand.NewPCG(seed, 1))
+				p := random([]string{sqlite, postgresql, sqlite, postgresql, tinyDisk}[int(seed%5)], r)
+				if *roundsFlag == len(plans) && *seedFlag == 0 {
+					p = plans[n]
+				}
+				if p.database != database {
+					continue
+				}
+				if w == nil {
+					var server *pgtest.Server
+					if database == postgresql {
+						server = pgtest.Start(t, pgtest.Config{})
+					}
+					w = newWorld(t, database, server)
+				}
+				t.Logf("round %d, seed %d, %v", n+1, seed, p)
+				got := w.round(t, p, r)
+				t.Logf("round %d, seed %d: %v", n+1, seed, got)
+				all.add(got)
+			}
+			if w != nil { // what was sent again after its round shows now
+				w.judge(t, w.ledger.all(), nil)
+			}
+		})
+	}
+	all.took = time.Since(begun)
+	all.report(t)
+}
+
+// round makes one round and gives what came of it.
+func (w *world) round(t *testing.T, p plan, r *rand.Rand) figures {
+	t.Helper()
+	begun := time.Now()
+	got := figures{rounds: 1, recovery: map[string][]time.Duration{}}
+	old := len(w.ledger.all())
+	last, giveUp := context.WithTimeout(t.Context(), 2*patience)
+	defer giveUp()
+	ctx, stop := context.WithCancel(last)
+	defer stop()
+	wrong := make(chan error, callers)
+	var group sync.WaitGroup
+	for range callers {
+		random := rand.New(rand.NewPCG(r.Uint64(), 2))
+		group.Go(func() { wrong <- w.keepPosting(ctx, last, random) })
+	}
+	for _, s := range p.steps {
+		w.moment(t, r)
+		w.strike(t, s, r, &got)
+	}
+	w.moment(t, r)
+	stop()
+	group.Wait()
+	for range callers {
+		if err := <-wrong; err != nil {
+			t.Errorf("an answer that should not be: %v", err)
+		}
+	}
+	entries := w.ledger.all()[old:]
+	w.settle(t, entries)
+	w.judge(t, entries, &got)
+	got.longest = time.Since(begun)
+	if t.Failed() {
+		t.Fatalf("the round failed; the end of the service's log:\n%s", w.node.tail())
+	}
+	return got
+}
+
+// moment waits for a random moment under load: until some more messages are accepted.
+func (w *world) moment(t *testing.T, r *rand.Rand) {
+	t.Helper()
+	aim := w.ledger.total() + 10 + r.IntN(60)
+	within(t, "more messages are accepted", func() bool { return w.ledger.total() >= aim })
+}
+
+// strike lets faults happen, mends them in a random order, and waits until all works again.
+func (w *world) strike(t *testing.T, s step, r *rand.Rand, got *figures) {
+	t.Helper()
+	var mends []func()
+	var names []string
+	for _, f := range s {
+		mends = append(mends, f.strike(t, w, r))
+		names = append(names, f.name)
+		// Not a wait for something: this is how long the fault lasts.
+		pause(t.Context(), f.lasts+time.Duration(r.Int64N(int64(2*f.lasts))))
+	}
+	r.Shuffle(len(mends), func(i, j int) { mends[i], mends[j] = mends[j], mends[i] })
+	for _, mend := range mends {
+		mend()
+	}
+	name := strings.Join(names, " + ")
+	if len(names) == 1 {
+		got.recovery[name] = append(got.recovery[name], w.probe(t, r))
+	} else {
+		got.recovery[twoAtOnce] = append(got.recovery[twoAtOnce], w.probe(t, r))
+	}
+	got.faults += len(s)
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%d accepted, %d sent, %d unknown, %d waiting for the second try, %d twice, %d lost, in %.1f s",
+		f.accepted, f.sent, f.unknown, f.waiting, f.twice, f.lost, f.longest.Seconds())
+}

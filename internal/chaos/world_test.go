@@ -1,0 +1,193 @@
+package chaos_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/internal/pgtest"
+	"github.com/postrider/postrider/internal/relaytest"
+)
+
+// The databases.
+const (
+	sqlite     = "SQLite"
+	tinyDisk   = "SQLite on a small disk"
+	postgresql = "PostgreSQL"
+)
+
+// diskSize is that of the small disk. The service accepts nothing while less than 256 MiB are free.
+const diskSize = 320 << 20
+
+// world is a service with all that it needs: a database, a relay, and lines to both that can be cut.
+type world struct {
+	database string
+	node     *node
+	caller   *caller
+	data     string // the data directory
+	disk     string // where the small disk is mounted; empty: there is none
+
+	pg     *pgtest.Server // nil with SQLite
+	pgLine *relaytest.Proxy
+
+	receiver *receiver
+	line     *relaytest.Proxy
+	relays   [2]string // ids of the two ways to the receiver: straight, and by the line
+
+	ledger *ledger
+}
+
+// newWorld makes one and waits until it is ready. server is the PostgreSQL that it shall use, nil for SQLite.
+func newWorld(t *testing.T, database string, server *pgtest.Server) *world {
+	t.Helper()
+	w := &world{database: database, pg: server, ledger: newLedger()}
+	dir := t.TempDir()
+	w.data = filepath.Join(dir, "data")
+	if database == tinyDisk {
+		w.mount(t)
+		w.data = filepath.Join(w.disk, "data")
+	}
+	w.receiver = startReceiver(t)
+	w.line = relaytest.StartProxy(t, w.receiver.cfg.Addr, 0)
+	listen := freeAddress(t)
+	w.node = &node{program: program(t), log: filepath.Join(dir, "serve.log"), env: []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
+		"POSTRIDER_DATA=" + w.data,
+		"POSTRIDER_LISTEN=" + listen,
+		"POSTRIDER_RATE_LIMIT=off", "POSTRIDER_RATE_LIMIT_API_KEY=off",
+		"POSTRIDER_EGRESS_ALLOW=127.0.0.0/8",
+		"POSTRIDER_EGRESS_PORTS=" + port(t, w.receiver.cfg.Addr) + "," + port(t, w.line.Addr),
+	}}
+	if server != nil {
+		w.pgLine = relaytest.StartProxy(t, server.Addr, 0)
+		w.node.env = append(w.node.env, "POSTRIDER_DATABASE_URL="+through(t, server.AdminURL(server.Database(t)), w.pgLine.Addr))
+		w.node.run(t, nil, "migrate")
+	}
+	var made struct {
+		APIKey string `json:"api_key"`
+	}
+	w.node.run(t, &made, "setup", "--tenant", "first", "--email", "admin@example.com", "--json")
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	w.caller = &caller{url: "http://" + listen, key: made.APIKey, client: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
+	w.node.start(t)
+	t.Cleanup(func() {
+		w.node.stop(t)
+		w.node.keepLog(t)
+	})
+	w.node.ready(t, w.caller.client, w.caller.url)
+	w.relays = [2]string{w.relay(t, "straight", w.receiver.cfg.Addr), w.relay(t, "by the line", w.line.Addr)}
+	return w
+}
+
+// relay registers an address as a relay. Refused messages come again soon: the waits of the usual schedule are for
+// relays that are away for hours.
+func (w *world) relay(t *testing.T, name, address string) string {
+	t.Helper()
+	number, err := strconv.Atoi(port(t, address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct{ ID string }
+	err = w.caller.ask(t.Context(), http.MethodPost, "/v1/relays", "", map[string]any{
+		"name": name, "host": "127.0.0.1", "port": number, "tls": "none", "retry_schedule": []string{"1s"},
+	}, &made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.ID
+}
+
+// mount makes the small disk.
+func (w *world) mount(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	if os.Geteuid() != 0 {
+		skipServer(t, "a disk that can be filled needs root, to mount one")
+	}
+	out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+strconv.Itoa(diskSize), "tmpfs", dir).CombinedOutput()
+	if err != nil {
+		skipServer(t, fmt.Sprintf("a disk that can be filled cannot be mounted: %v: %s", err, out))
+	}
+	w.disk = dir
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+}
+
+// skipServer skips for want of something of this machine, unless tests must have everything.
+func skipServer(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("POSTRIDER_TEST_REQUIRE_SERVERS") == "1" {
+		t.Fatal("real server: " + why)
+	}
+	t.Skip("real server: " + why)
+}
+
+// probe hands a message in and waits for its arrival. It gives how long that took: until all works again.
+func (w *world) probe(t *testing.T, r *rand.Rand) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	e := w.ledger.add(false)
+	relay := w.relays[r.IntN(len(w.relays))]
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := w.caller.insist(ctx, e, letter(e, relay, 500), w.ledger); err != nil {
+		t.Fatalf("no message is accepted within %v after the last fault: %v\n%s", patience, err, w.node.tail())
+	}
+	for w.receiver.count(e.id) == 0 {
+		if !pause(ctx, 5*time.Millisecond) {
+			var story any
+			err := w.caller.ask(t.Context(), http.MethodGet, "/v1/messages/"+e.message+"/explain", "", nil, &story)
+			t.Fatalf("a message that was accepted after the last fault did not arrive within %v: %v %v\n%s", patience, story, err, w.node.tail())
+		}
+	}
+	return time.Since(begun)
+}
+
+// freeAddress finds a port below the range from which the system takes client ports, so that a server that restarts
+// finds its port free again.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	const low, high = 20000, 32768
+	for range 1000 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low)))
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port on 127.0.0.1")
+	return ""
+}
+
+func port(t *testing.T, address string) string {
+	t.Helper()
+	_, p, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// through is a database's URL by way of another address.
+func through(t *testing.T, database, address string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = address
+	return u.String()
+}

@@ -120,7 +120,7 @@ func (l *lab) arrived(ctx context.Context, n int) error {
 // being sent, on a relay of its own and on one that both share.
 func (l *lab) newcomer(ctx context.Context) ([]figure, error) {
 	operator := &caller{url: l.url, key: l.tenant.OperatorKey, client: l.caller.client}
-	c := l.program(ctx, "tenant", "create", "--tenant", "second", "--email", "admin@example.net", "--json")
+	c := l.program(ctx, "tenant", "create", "second", "--email", "admin@example.net", "--json")
 	out, err := c.Output()
 	if err != nil {
 		return nil, fmt.Errorf("postrider tenant create: %w", err)
@@ -135,7 +135,7 @@ func (l *lab) newcomer(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	for _, t := range []string{l.tenant.TenantID, second.TenantID} {
-		if err := operator.ask(ctx, http.MethodPost, "/v1/operator/relays/"+shared+"/share", fmt.Appendf(nil, `{"tenant_id":%q}`, t), nil); err != nil {
+		if err := operator.ask(ctx, http.MethodPut, "/v1/operator/relays/"+shared+"/tenants/"+t, nil, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -107,7 +107,7 @@ func (c *messageDeleteCommand) Run(p *program) error {
 	return changeMessage(p, &c.settingsFlags, c.theMessage, "delete", "is deleted", store.Tenant.Delete)
 }
 
-func changeMessage(p *program, f *settingsFlags, which theMessage, verb, done string, change func(store.Tenant, context.Context, uuid.UUID, store.Actor) error) error { //nolint:revive // method expressions of a Tenant have it first
+func changeMessage(p *program, f *settingsFlags, which theMessage, verb, done string, change func(store.Tenant, context.Context, uuid.UUID, store.Actor) error) error {
 	return f.withMessage(p, which, func(_ *installation, t store.Tenant, m store.MessageDetail) error {
 		if err := change(t, p.ctx, m.ID, atCommandLine("message "+verb)); err != nil {
 			return messageState(err, m)

@@ -21,8 +21,8 @@ type storeMetrics struct {
 	duration *prometheus.HistogramVec
 	size     *prometheus.HistogramVec
 
-	messages, oldest *prometheus.Desc
-	store            *store.Store // set before the first scrape of the spool
+	messages, oldest, waiting *prometheus.Desc
+	store                     *store.Store // set before the first scrape of the spool
 }
 
 func newStoreMetrics(registry prometheus.Registerer) (*storeMetrics, error) {
@@ -41,6 +41,7 @@ func newStoreMetrics(registry prometheus.Registerer) (*storeMetrics, error) {
 		}, []string{"kind"}),
 		messages: prometheus.NewDesc("postrider_spool_messages", "Messages with open recipients, in the whole installation, also those that are due later.", nil, nil),
 		oldest:   prometheus.NewDesc("postrider_spool_oldest_due_seconds", "For how long the longest waiting message could have been sent, in the whole installation; 0: none waits.", nil, nil),
+		waiting:  prometheus.NewDesc("postrider_spool_oldest_waiting_seconds", "The same with messages whose relay cannot be used: it is down, refuses the password or has used up a limit; not those that somebody holds on purpose.", nil, nil),
 	}
 	return m, errors.Join(registry.Register(m.accepted), registry.Register(m.givenUp), registry.Register(m.duration), registry.Register(m.size))
 }
@@ -75,6 +76,7 @@ func (m *storeMetrics) watch(registry prometheus.Registerer, st *store.Store) er
 func (m *storeMetrics) Describe(out chan<- *prometheus.Desc) {
 	out <- m.messages
 	out <- m.oldest
+	out <- m.waiting
 }
 
 // Collect implements prometheus.Collector. While the database is away nothing is told of the spool; that it is away,
@@ -86,10 +88,13 @@ func (m *storeMetrics) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	age := 0.0
-	if !depth.OldestDue.IsZero() {
-		age = max(0, time.Since(depth.OldestDue).Seconds())
+	age := func(since time.Time) float64 {
+		if since.IsZero() {
+			return 0
+		}
+		return max(0, time.Since(since).Seconds())
 	}
 	out <- prometheus.MustNewConstMetric(m.messages, prometheus.GaugeValue, float64(depth.Messages))
-	out <- prometheus.MustNewConstMetric(m.oldest, prometheus.GaugeValue, age)
+	out <- prometheus.MustNewConstMetric(m.oldest, prometheus.GaugeValue, age(depth.OldestDue))
+	out <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, age(depth.OldestWaiting))
 }

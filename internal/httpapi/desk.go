@@ -39,7 +39,7 @@ func (d Desk) RelayPatch(owner uuid.UUID, old store.Relay, p api.RelayPatch) (st
 
 // CheckRelay connects to a relay, logs in, and reports what it offers. secret gives its sealed password. The second value is
 // why it cannot be used, nil if it can; the last is an error of ours.
-func (d Desk) CheckRelay(ctx context.Context, relay store.Relay, secret func(context.Context, uuid.UUID) ([]byte, error)) (*postrider.CheckReport, error, error) { //nolint:revive // the report and its error belong together
+func (d Desk) CheckRelay(ctx context.Context, relay store.Relay, secret func(context.Context, uuid.UUID) ([]byte, error)) (*postrider.CheckReport, error, error) {
 	client, err := d.server().clientOf(ctx, relay, secret)
 	if err != nil {
 		return nil, nil, err

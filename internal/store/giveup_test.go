@@ -51,6 +51,10 @@ func TestGiveUp(t *testing.T) {
 		w.down(t, "the relay cannot be reached: connection refused")
 		w.giveUp(t, 0, 0)
 		w.clock.pass(2 * time.Hour)
+		depth := must[store.SpoolDepth](t)(w.SpoolDepth(t.Context()))
+		if !depth.OldestDue.IsZero() || w.clock.now().Sub(depth.OldestWaiting) < giveUpAfter || depth.Messages != 2 {
+			t.Fatalf("spool %+v", depth)
+		}
 		w.giveUp(t, 2, 0)
 		w.giveUp(t, 0, 0)
 

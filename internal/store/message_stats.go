@@ -79,6 +79,9 @@ type SpoolDepth struct {
 	Messages int64
 	// OldestDue is since when the longest waiting message could have been sent; zero: none is due.
 	OldestDue time.Time
+	// OldestWaiting is since when the longest waiting message has been due that nobody holds on purpose, also while its
+	// relay cannot be used; zero: none is due.
+	OldestWaiting time.Time
 }
 
 // SpoolDepth returns how much waits. It costs by tenants and relays, not by messages.
@@ -88,9 +91,15 @@ func (s *Store) SpoolDepth(ctx context.Context) (SpoolDepth, error) {
 	if err != nil {
 		return SpoolDepth{}, err
 	}
-	due, err := s.DueRelays(ctx, time.Time{}, 1)
-	if err == nil && len(due) > 0 {
-		d.OldestDue = due[0].OldestDue
+	now := s.now()
+	turns, err := s.turns(ctx, uuid.Nil, now)
+	for _, t := range turns {
+		if t.unheld && !t.due.After(now) && (d.OldestWaiting.IsZero() || t.due.Before(d.OldestWaiting)) {
+			d.OldestWaiting = t.due
+		}
+		if t.may && (d.OldestDue.IsZero() || t.due.Before(d.OldestDue)) {
+			d.OldestDue = t.due
+		}
 	}
 	return d, err
 }

@@ -141,10 +141,24 @@ func letter(e *entry, relay string, size int) map[string]any {
 
 // entry is a message that somebody handed in.
 type entry struct {
+	n       int    // how many were handed in before it
 	id      string // in the message's header
 	hold    bool
 	message string // the service's id; empty: it was never accepted, as far as the caller knows
 	settled bool
+	again   bool // somebody asked for a further attempt
+}
+
+// most is how many copies may arrive.
+func (e *entry) most() int {
+	most := 2
+	if e.hold {
+		most = 1
+	}
+	if e.again {
+		most++
+	}
+	return most
 }
 
 // ledger has all messages that were handed in, by all callers.
@@ -163,7 +177,8 @@ func newLedger() *ledger { return &ledger{prefix: fmt.Sprintf("%08x", rand.Uint3
 func (l *ledger) add(hold bool) *entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &entry{id: fmt.Sprintf("%s-%d", l.prefix, len(l.entries)), hold: hold}
+	n := len(l.entries)
+	e := &entry{n: n, id: fmt.Sprintf("%s-%d", l.prefix, n), hold: hold}
 	l.entries = append(l.entries, e)
 	return e
 }

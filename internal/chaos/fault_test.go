@@ -46,8 +46,13 @@ const (
 func faults() []fault {
 	everywhere := []string{sqlite, tinyDisk, postgresql}
 	return []fault{
-		{killService, partService, everywhere, 50 * time.Millisecond, func(t *testing.T, w *world, _ *rand.Rand) func() {
+		{killService, partService, everywhere, 50 * time.Millisecond, func(t *testing.T, w *world, r *rand.Rand) func() {
 			w.node.kill(t)
+			if r.IntN(3) == 0 { // the next life too, while it starts or settles what the first one left
+				w.node.start(t)
+				pause(t.Context(), time.Duration(r.IntN(400))*time.Millisecond)
+				w.node.kill(t)
+			}
 			return func() { w.node.start(t) }
 		}},
 		{stopService, partService, everywhere, time.Second, func(t *testing.T, w *world, _ *rand.Rand) func() {

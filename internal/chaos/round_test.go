@@ -102,6 +102,8 @@ func TestRounds(t *testing.T) {
 			}
 			if w != nil { // what was sent again after its round shows now
 				w.judge(t, w.ledger.all(), nil)
+				w.decide(t)
+				w.judge(t, w.ledger.all(), nil)
 			}
 		})
 	}

@@ -55,6 +55,7 @@ func (a *attempt) judge(node uuid.UUID) (store.Outcome, Verdict) {
 	o := store.Outcome{Node: node, MessageID: a.claim.MessageID, TenantID: a.claim.TenantID}
 	o.Attempt.N = a.claim.Attempt // recording twice then does no harm
 	v := a.relay()
+	v.Kept = a.claim.Test
 	if due, untried := a.untried(&v); untried {
 		v.Released = true
 		o.Release, o.NextDue = true, due

@@ -12,6 +12,8 @@ type Verdict struct {
 	Sent, Deferred, Failed, Unknown int
 	// Released says that the message was given back untried: no attempt was counted.
 	Released bool
+	// Kept says that the message is a test key's and went to the inbox: it says nothing of the relay, which was not asked.
+	Kept bool
 	// SlowDown says that the relay asked for less: reply 421, 432, 450, 451, 452 or 454.
 	SlowDown bool
 	// RelayDown says that this attempt found no session to be had: the dial, TLS, the greeting,

@@ -41,6 +41,8 @@ type RelayRows interface {
 type Claims interface {
 	DueTenants(ctx context.Context, relay uuid.UUID, now time.Time) ([]store.DueTenant, error)
 	Claim(ctx context.Context, r store.ClaimRequest) ([]store.Claimed, error)
+	// Unclaim gives back what a Claim that failed may have taken all the same.
+	Unclaim(ctx context.Context, r store.ClaimRequest) (int, error)
 	Record(ctx context.Context, o store.Outcome) error
 	// ResolveClaims settles what other incarnations held of a relay that is now ours.
 	ResolveClaims(ctx context.Context, relay, node uuid.UUID) (due, unknown int, err error)

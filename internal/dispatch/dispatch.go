@@ -27,7 +27,8 @@ type Dispatcher struct {
 	cfg     Config
 	tokens  *tokens
 	gate    *gate
-	crowded atomic.Bool   // relays wait because MaxRelays are being drained
+	crowded atomic.Bool // relays wait because MaxRelays are being drained
+	doubts  doubts
 	poke    chan struct{} // capacity 1: ask for the next due time again
 
 	mu      sync.Mutex
@@ -157,6 +158,7 @@ func (d *Dispatcher) look(ctx context.Context, now time.Time) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
+	d.settle(ctx, now)
 	// More than can be drained, so that it shows when relays wait for others.
 	due, err := d.cfg.Store.DueRelays(ctx, now, d.cfg.MaxRelays+1)
 	if err != nil {

@@ -118,10 +118,10 @@ func (dr *drain) took(ctx context.Context, r result) {
 	dr.share.give(1)
 	dr.pace.ended(now)
 	// A relay that refuses the password has been dialled, but has not seen the message.
-	dr.limits.done(now, r.recipients, !v.Released && !v.RelayDown)
+	dr.limits.done(now, r.recipients, !v.Released && !v.RelayDown && !v.Kept)
 	answered := v.AuthRefused || v.ConfigRefused
 	switch {
-	case v.Released && !answered:
+	case v.Kept || v.Released && !answered:
 		dr.circuit.untried()
 	case dr.circuit.done(now, r.started, v.RelayDown, random()):
 		dr.unsaved = true
@@ -151,7 +151,7 @@ func (dr *drain) took(ctx context.Context, r result) {
 		dr.holdUntil(now.Add(configWait), "the relay's settings do not work: "+v.Reason)
 		dr.log.Error("the relay's settings do not work; its messages wait", "until", dr.heldUntil, "reason", v.Reason)
 	}
-	if dr.probe && !v.AuthRefused {
+	if dr.probe && !v.AuthRefused && !v.Kept { // one that was kept has tried nothing: the next one does
 		if v.Released || v.RelayDown {
 			dr.pauseAuth(ctx, now, dr.relay.Pause.Reason) // it could not be tried; the next probe will
 		} else {
@@ -194,9 +194,13 @@ func (dr *drain) ask(ctx context.Context, now time.Time) {
 		}
 		dr.claims++
 		dr.askBeside(ctx, func(ctx context.Context) func() {
-			got, err := dr.d.cfg.Store.Claim(ctx, store.ClaimRequest{
+			req := store.ClaimRequest{
 				Relay: dr.id, Tenant: k.tenant, Class: store.Class(k.class), Limit: limit, Node: dr.d.cfg.Node, Now: dr.d.cfg.Now(),
-			})
+			}
+			got, err := dr.d.cfg.Store.Claim(ctx, req)
+			if err != nil {
+				dr.d.doubts.add(req, dr.d.cfg.Now())
+			}
 			return func() { dr.claimed(k, limit, got, err) }
 		})
 		if dr.single() {

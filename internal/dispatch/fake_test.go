@@ -237,6 +237,13 @@ func (s *memory) Claim(_ context.Context, q store.ClaimRequest) ([]store.Claimed
 	return got, nil
 }
 
+// Unclaim finds nothing: what fails here has taken nothing.
+func (s *memory) Unclaim(context.Context, store.ClaimRequest) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return 0, s.down
+}
+
 func (s *memory) Record(_ context.Context, o store.Outcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

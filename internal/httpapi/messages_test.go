@@ -265,11 +265,20 @@ func testIdempotency(t *testing.T, in *installation) {
 	if got := read[api.AcceptedMessage](t, in.post("/v1/messages", in.token(in.a.admin), hello, "Idempotency-Key: k1"), 202); got.ID == sent.ID {
 		t.Error("another user got the answer")
 	}
+	// A message that a test key sent to the inbox is no answer to one that is to be sent, nor the other way round.
+	_, test := in.key(in.a.user, func(n *store.NewAPIKey) { n.Test = true })
+	if got := read[api.AcceptedMessage](t, in.post("/v1/messages", test, hello, "Idempotency-Key: k1"), 202); !got.Test || got.ID == sent.ID {
+		t.Errorf("a test key got %+v", got)
+	}
+	read[api.AcceptedMessage](t, in.post("/v1/messages", test, hello, "Idempotency-Key: k3"), 202)
+	if got := read[api.AcceptedMessage](t, in.post("/v1/messages", token, hello, "Idempotency-Key: k3"), 202); got.Test {
+		t.Error("a message that is to be sent was answered with one of a test key")
+	}
 	// A refused request leaves its key free.
 	refused(t, in.post("/v1/messages", token, `{}`, "Idempotency-Key: k2"), 422, api.CodeInvalid)
 	read[api.AcceptedMessage](t, in.post("/v1/messages", token, hello, "Idempotency-Key: k2"), 202)
-	if list := read[api.Messages](t, in.call("GET", "/v1/messages", token, nil), 200); len(list.Data) != 2 {
-		t.Errorf("%d messages, want 2", len(list.Data))
+	if list := read[api.Messages](t, in.call("GET", "/v1/messages", token, nil), 200); len(list.Data) != 5 {
+		t.Errorf("%d messages, want 5", len(list.Data))
 	}
 }
 
@@ -334,8 +343,8 @@ func testBatch(t *testing.T, in *installation) {
 	refused(t, in.post("/v1/messages/batch?mode=permissive", token, "["+bad+"]"), 422, api.CodePartialBatch)
 	refused(t, in.post("/v1/messages/batch", token, "[]"), 400, api.CodeMalformed)
 	refused(t, in.post("/v1/messages/batch", token, hello), 400, api.CodeMalformed)
-	if list := read[api.Messages](t, in.call("GET", "/v1/messages", token, nil), 200); len(list.Data) != 2 {
-		t.Errorf("%d messages, want 2", len(list.Data))
+	if list := read[api.Messages](t, in.call("GET", "/v1/messages", token, nil), 200); len(list.Data) != 5 {
+		t.Errorf("%d messages, want 5", len(list.Data))
 	}
 }
 

@@ -147,6 +147,23 @@ func (s *Store) unclaim(ctx context.Context, req ClaimRequest, list []Claimed) {
 	}
 }
 
+// Unclaim gives back what a Claim may have taken of which the caller never heard: it failed, and its connection may have
+// broken during the commit. Nobody else would, for this node lives. req is the request that failed, with its Now. It returns
+// how many messages are due again.
+func (s *Store) Unclaim(ctx context.Context, req ClaimRequest) (int, error) {
+	if req.Node == uuid.Nil || req.Now.IsZero() {
+		return 0, &InvalidError{Field: "now", Reason: "the node and the time of the failed claim must be given"}
+	}
+	var n int64
+	err := s.asDelivery(ctx, readWrite, func(t tx) (err error) {
+		t.setTenant(req.Tenant)
+		n, err = t.exec(ctx, `update spool set claim = null, claimed_at = null where relay_id = $1 and tenant_id = $2 and class = $3
+			and claim = $4 and claimed_at = $5 and not marked`, req.Relay, req.Tenant, int(req.Class), req.Node, req.Now)
+		return err
+	})
+	return int(n), err
+}
+
 // oneOf is the condition that a column of ids has one of the values of manyIDs.
 func oneOf(t tx, place string) string {
 	if t.postgres() {

@@ -167,7 +167,7 @@ func (b *Batch) Commit(ctx context.Context) ([]Receipt, *Replay, error) {
 			return nil, nil, err
 		}
 		idem = &store.Idempotency{
-			Scope: b.once.Scope, UserID: b.p.UserID, Key: b.once.Key, Fingerprint: sha256.Sum256(b.print), Response: body, Status: status,
+			Scope: scopeOf(b.once.Scope, b.p.Test), UserID: b.p.UserID, Key: b.once.Key, Fingerprint: sha256.Sum256(b.print), Response: body, Status: status,
 		}
 	}
 	replay, err := b.s.cfg.Store.Tenant(b.p.TenantID).Accept(ctx, b.messages, idem)
@@ -179,6 +179,14 @@ func (b *Batch) Commit(ctx context.Context) ([]Receipt, *Replay, error) {
 	}
 	b.contents = nil // they belong to messages now
 	return b.receipts, nil, nil
+}
+
+// scopeOf keeps the keys of test requests apart: a message that went to the inbox is no answer to one that is to be sent.
+func scopeOf(scope string, test bool) string {
+	if test {
+		return scope + " (test)"
+	}
+	return scope
 }
 
 // refused sorts what the store said. A relay that was taken away since it was looked at is the caller's business.

@@ -29,7 +29,7 @@ func TestKeptIsNoProbeOfThePassword(t *testing.T) {
 		wait(150 * time.Minute)
 		probes := 0
 		for _, a := range r.attempts()[tried:] {
-			if !a.m.Test {
+			if !a.Test {
 				probes++
 			}
 		}
@@ -63,7 +63,7 @@ func TestKeptDoesNotCloseTheCircuit(t *testing.T) {
 		}
 		dials := 0
 		for _, a := range r.attempts() {
-			if !a.m.Test {
+			if !a.Test {
 				dials++
 			}
 		}

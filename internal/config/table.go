@@ -82,7 +82,7 @@ func httpSettings() []setting {
 func limitSettings() []setting {
 	return []setting{
 		{key: "rate_limit", group: groupLimits, def: "50/1m", placeholder: "N/TIME", help: "Requests of one user in any such time; `off` for no limit.", set: text(func(s *Settings) *string { return &s.RateLimit })},
-		{key: "rate_limit_api_key", group: groupLimits, def: "50/1m", placeholder: "N/TIME", help: "Requests with all API keys of one user together.", set: text(func(s *Settings) *string { return &s.RateLimitAPIKey })},
+		{key: "rate_limit_api_key", group: groupLimits, def: "6000/1m", placeholder: "N/TIME", help: "Requests with all API keys of one user together.", set: text(func(s *Settings) *string { return &s.RateLimitAPIKey })},
 		{key: "rate_limit_address", group: groupLimits, def: "50/1m", placeholder: "N/TIME", help: "Requests without valid credentials from one address (IPv6: from one /64).", set: text(func(s *Settings) *string { return &s.RateLimitAddress })},
 		{key: "rate_limit_operator", group: groupLimits, def: "300/1m", placeholder: "N/TIME", help: "Requests with the operator key.", set: text(func(s *Settings) *string { return &s.RateLimitOperator })},
 		{key: "rate_limit_login", group: groupLimits, def: "10/15m", placeholder: "N/TIME", help: "Failed logins to one account, whether it exists or not.", set: text(func(s *Settings) *string { return &s.RateLimitLogin })},

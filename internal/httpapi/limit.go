@@ -30,8 +30,8 @@ type Limits struct {
 	Routes map[string]ratelimit.Policy
 }
 
-// DefaultLimits are 50 requests a minute for each user, for the API keys of each user, and for each address, and a
-// login that is for people: 10 failures in 15 minutes an account, 30 an address.
+// DefaultLimits are 50 requests a minute for each user and for each address, 6000 for the API keys of each user, which are
+// programs that hand in mail one by one, and a login that is for people: 10 failures in 15 minutes an account, 30 an address.
 func DefaultLimits() Limits {
 	every := func(name, text string) ratelimit.Policy {
 		p, err := ratelimit.ParsePolicy(name, text)
@@ -41,7 +41,7 @@ func DefaultLimits() Limits {
 		return p
 	}
 	return Limits{
-		User: every("user", "50/1m"), APIKey: every("api_key", "50/1m"), Operator: every("operator", "300/1m"), Address: every("address", "50/1m"),
+		User: every("user", "50/1m"), APIKey: every("api_key", "6000/1m"), Operator: every("operator", "300/1m"), Address: every("address", "50/1m"),
 		LoginAccount: every("login", "10/15m"), LoginAddress: every("login_address", "30/15m"),
 	}
 }

@@ -99,7 +99,7 @@ type AcceptedMessage struct {
 type AcceptedRecipient struct {
 	Address string `json:"address"`
 	Field   string `json:"field" enum:"to,cc,bcc"`
-	State   string `json:"state" enum:"queued,suppressed"`
+	State   string `json:"state" enum:"queued,sent,failed,suppressed,canceled,unknown" doc:"queued or suppressed; the others in an answer that has a result."`
 }
 
 // AcceptedBatch says what became of a batch.
@@ -236,10 +236,10 @@ type ResultAttempt struct {
 	StartedAt    time.Time `json:"started_at"`
 	DurationMS   float64   `json:"duration_ms"`
 	Phase        *string   `json:"phase"`
-	Recipients   int       `json:"recipients"`
-	Sent         int       `json:"sent"`
-	RoundTrips   int       `json:"round_trips"`
-	Octets       int64     `json:"octets"`
+	Recipients   *int      `json:"recipients" doc:"Null: it is not recorded for each attempt."`
+	Sent         *int      `json:"sent" doc:"Null: it is not recorded for each attempt."`
+	RoundTrips   *int      `json:"round_trips" doc:"Null: it is not recorded for each attempt."`
+	Octets       *int64    `json:"octets" doc:"Null: it is not recorded for each attempt."`
 	SMTPCode     *int      `json:"smtp_code"`
 	EnhancedCode *string   `json:"enhanced_code"`
 	Error        *string   `json:"error"`

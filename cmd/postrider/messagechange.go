@@ -39,7 +39,7 @@ func (c *messageExplainCommand) Run(p *program) error {
 		if len(e.Reasons) == 0 {
 			e.Reasons = []string{"Nothing holds it: it is its turn, if a service is running."}
 		}
-		fmt.Fprintf(p.stdout, "%s, %d recipients open\n", e.State, e.Open)
+		fmt.Fprintf(p.stdout, "%s, recipients open: %d\n", e.State, e.Open)
 		for _, reason := range e.Reasons {
 			if _, err := fmt.Fprintln(p.stdout, oneLine(reason)); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -81,11 +82,11 @@ func (l *Lane) update(ctx context.Context, row store.DeliveryRelay) {
 		l.drains.Go(func() { _ = old.pool.Close(l.ctx) }) // ctx's error says only that it was hurried
 	}
 	l.settings = now
-	l.line, l.fault = l.d.newLine(now)
+	l.line, l.fault = l.d.newLine(now, l.d.cfg.Logger.With("relay", l.id))
 }
 
-// newLine makes a pool; the error joins every fault of the settings.
-func (d *Deliverer) newLine(s settings) (*line, error) {
+// newLine makes a pool that says in the log which relay it is for; the error joins every fault of the settings.
+func (d *Deliverer) newLine(s settings, logger *slog.Logger) (*line, error) {
 	n := &line{}
 	cfg := smtp.Config{
 		Host: s.host, Port: s.port, TLSMode: smtp.TLSMode(s.tls), LocalName: s.helo, Timeouts: d.cfg.Timeouts, Dial: d.cfg.Dial,
@@ -116,7 +117,7 @@ func (d *Deliverer) newLine(s settings) (*line, error) {
 		faults = append(faults, err)
 	}
 	poolCfg := smtppool.Config{
-		MaxConns: s.maxConns, MaxMessages: s.maxMessages, Logger: d.cfg.Logger,
+		MaxConns: s.maxConns, MaxMessages: s.maxMessages, Logger: logger,
 		// The relay's circuit and pause are dispatch's business. This is only long enough that
 		// messages under way at the same time share one failed dial.
 		Backoff: smtppool.Backoff{Min: 250 * time.Millisecond, Max: time.Second, RelayMin: time.Second, RelayMax: 5 * time.Second},

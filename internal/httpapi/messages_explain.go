@@ -83,7 +83,7 @@ func (s *Server) reasons(m store.MessageDetail, relay store.Relay, gone bool, no
 	case k == store.PauseOperator:
 		say("The operator paused sending at %s: %s.", clock(relay.Pause.At), orElse(relay.Pause.Reason, "no reason was given"))
 	}
-	if relay.NotBefore.After(now) {
+	if relay.NotBefore.After(now) && relay.Pause.Kind != store.PauseAuth { // the pause says so already
 		say("The relay is not used before %s: %s.", clock(relay.NotBefore), orElse(notBefore, "it failed several times in a row, or one of its limits is used up"))
 	}
 	if m.NextDue.After(now) {
@@ -91,7 +91,11 @@ func (s *Server) reasons(m store.MessageDetail, relay store.Relay, gone bool, no
 			say("It is scheduled for %s.", clock(m.NextDue))
 		} else {
 			last := m.Attempts[len(m.Attempts)-1]
-			say("Attempt %d ended in %s; the next one is due at %s. The relay said: %s", last.N, orElse(last.Phase, "dial"), clock(m.NextDue), orElse(last.Text, "nothing"))
+			why := orElse(last.Text, "no reason was recorded")
+			if last.Code != 0 {
+				why = "The relay said: " + last.Text
+			}
+			say("Attempt %d ended in %s; the next one is due at %s. %s", last.N, orElse(last.Phase, "dial"), clock(m.NextDue), why)
 		}
 	}
 	if l := relay.Limits.MessagesPerMinute; l > 0 && len(reasons) == 0 {

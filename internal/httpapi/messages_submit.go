@@ -71,8 +71,11 @@ func (s *Server) sendMessage(ctx context.Context, in *sendInput) (*accepted[api.
 		if err != nil {
 			return nil, err
 		}
-		if out.Body.Result = s.await(ctx, id, wait); out.Body.Result != nil {
-			out.Status = http.StatusOK
+		if m := s.await(ctx, id, wait); m != nil {
+			out.Status, out.Body.Result = http.StatusOK, m.Result
+			out.Body.Recipients = each(m.Recipients, func(r api.MessageRecipient) api.AcceptedRecipient {
+				return api.AcceptedRecipient{Address: r.Address, Field: r.Field, State: r.State}
+			})
 		}
 	}
 	return out, nil

@@ -423,6 +423,9 @@ func TestWaitAnswersInTime(t *testing.T) {
 		default:
 		}
 	}
+	if got := read[api.AcceptedMessage](t, w, 200).Recipients[0].State; got != "canceled" {
+		t.Errorf("the recipient is %s beside its result", got)
+	}
 	sent := read[map[string]json.RawMessage](t, w, 200)
 	var result map[string]any
 	if err := json.Unmarshal(sent["result"], &result); err != nil {

@@ -39,9 +39,9 @@ func waitOf(header http.Header) (wait time.Duration, ok bool) {
 	return 0, false
 }
 
-// await gives the final result of a message if it comes in time. What goes wrong meanwhile is no matter of the message's:
+// await gives a message with its final result, if that comes in time; otherwise nil. What goes wrong meanwhile is no matter of the message's:
 // it is accepted.
-func (s *Server) await(ctx context.Context, id uuid.UUID, wait time.Duration) *api.Result {
+func (s *Server) await(ctx context.Context, id uuid.UUID, wait time.Duration) *api.MessageDetail {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	tenant := s.tenantOf(ctx)
@@ -55,7 +55,8 @@ func (s *Server) await(ctx context.Context, id uuid.UUID, wait time.Duration) *a
 		}
 		m, err := tenant.Message(ctx, id)
 		if err == nil && !m.FinishedAt.IsZero() {
-			return resultOf(m)
+			d := detailOf(m)
+			return &d
 		}
 		timer.Reset(pause)
 	}

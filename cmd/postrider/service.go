@@ -164,7 +164,7 @@ func (v *service) assemble(ctx, work context.Context) (*httpapi.Server, *store.S
 		Limiter: limiter, Limits: v.plan.limits, Proxies: s.TrustedProxies,
 		CORS:    httpapi.CORS{Origins: s.CORSOrigins, Credentials: s.CORSCredentials},
 		MaxBody: s.BodyLimit, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
-		Metrics: v.registry, MetricsNetworks: s.MetricsAllow, Tracing: traces.Provider(), Ready: v.front.ready,
+		Metrics: v.registry, MetricsNetworks: s.MetricsAllow, Tracing: traces.Provider(), Ready: v.front.ready, Stopping: ctx.Done(),
 		Version: versionText(), Logger: v.logger,
 	}
 	if err := v.takeIn(&api, st); err != nil {

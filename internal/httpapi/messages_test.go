@@ -13,6 +13,7 @@ import (
 
 	"github.com/postrider/postrider/api"
 	"github.com/postrider/postrider/auth"
+	"github.com/postrider/postrider/internal/httpapi"
 	"github.com/postrider/postrider/internal/store"
 	"github.com/postrider/postrider/internal/store/storetest"
 )
@@ -435,5 +436,19 @@ func TestWaitAnswersInTime(t *testing.T) {
 		if _, ok := result[key]; !ok {
 			t.Errorf("the result has no %s", key)
 		}
+	}
+}
+
+// A service that stops answers those who wait: what it has accepted would be sent again by whoever is cut off.
+func TestWaitEndsWithTheService(t *testing.T) {
+	t.Parallel()
+	stopping := make(chan struct{})
+	in := install(t, func(c *httpapi.Config) { c.Stopping = stopping })
+	in.relay(in.a)
+	close(stopping)
+	begun := time.Now()
+	sent := read[api.AcceptedMessage](t, in.post("/v1/messages", in.token(in.a.user), hello, "Prefer: wait=60"), 202)
+	if took := time.Since(begun); sent.ID == "" || took > 30*time.Second {
+		t.Errorf("answered %+v after %v", sent, took)
 	}
 }

@@ -51,6 +51,8 @@ func (s *Server) await(ctx context.Context, id uuid.UUID, wait time.Duration) *a
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.cfg.Stopping: // what was accepted must be answered before the connection ends, or it is sent again
+			return nil
 		case <-timer.C:
 		}
 		m, err := tenant.Message(ctx, id)

@@ -82,6 +82,9 @@ type Config struct {
 	// Ready names the parts of the program that are not ready, for /readyz, beside the database, which is asked anyway.
 	// Nil: there are none.
 	Ready func(ctx context.Context) []NotReady
+	// Stopping is closed when the service begins to stop: requests that only wait for a result are then answered without one,
+	// instead of being cut off at the end. Nil: never.
+	Stopping <-chan struct{}
 	// Version is the program's, for the OpenAPI document. Empty: "0".
 	Version string
 	// Logger gets a line for each request. Nil: nothing is logged.

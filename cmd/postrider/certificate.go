@@ -20,7 +20,17 @@ type certificate struct {
 	certFile, keyFile string
 	current           atomic.Pointer[tls.Certificate]
 	seen              [2]fileState
+	told              ageing // what the log says of the certificate in use
 }
+
+// ageing is how near a certificate is to its end.
+type ageing int
+
+const (
+	good ageing = iota
+	expiresSoon
+	expired
+)
 
 // fileState is by what a change shows. Kubernetes changes a link, which Stat follows.
 type fileState struct {
@@ -42,6 +52,7 @@ func (c *certificate) load() error {
 	}
 	c.seen = seen
 	c.current.Store(&pair)
+	c.told = good
 	return nil
 }
 
@@ -72,6 +83,9 @@ func (c *certificate) run(ctx context.Context, logger *slog.Logger) error {
 	defer tick.Stop()
 	var failed [2]fileState // told already
 	for {
+		if c != nil {
+			c.tellAge(logger, time.Now())
+		}
 		asked := false
 		select {
 		case <-ctx.Done():
@@ -103,4 +117,23 @@ func (c *certificate) expiry() time.Time {
 		return time.Time{}
 	}
 	return pair.Leaf.NotAfter
+}
+
+// tellAge says once each that the certificate ends soon and that it has ended: clients refuse it then, and nothing else here
+// would show why they stay away. Soon is a week, or a quarter of the life of one that is short-lived.
+func (c *certificate) tellAge(logger *slog.Logger, now time.Time) {
+	pair := c.current.Load()
+	if pair == nil || pair.Leaf == nil {
+		return
+	}
+	end := pair.Leaf.NotAfter
+	soon := min(7*24*time.Hour, end.Sub(pair.Leaf.NotBefore)/4)
+	switch {
+	case now.After(end) && c.told < expired:
+		c.told = expired
+		logger.Error("the certificate has expired and clients refuse it: renew the files, they are read again by themselves", "file", c.certFile, "expired", end)
+	case now.Add(soon).After(end) && c.told < expiresSoon:
+		c.told = expiresSoon
+		logger.Warn("the certificate expires soon: renew the files, they are read again by themselves", "file", c.certFile, "expires", end)
+	}
 }

@@ -249,8 +249,8 @@ func TestCertificate(t *testing.T) {
 	if n := serial(); n != 2 {
 		t.Errorf("certificate %d", n)
 	}
-	if status := s.stop(); status != exitOK {
-		t.Errorf("exit status %d", status)
+	if status := s.stop(); status != exitOK || strings.Count(s.text(), "the certificate expires soon") != 2 {
+		t.Errorf("exit status %d, two certificates of an hour each, and the log says\n%s", status, s.text())
 	}
 }
 

@@ -93,8 +93,8 @@ func migrateLocked(ctx context.Context, cfg MigrateConfig, lock *pgx.Conn, confi
 	}
 	if !may {
 		// A foreign key that is added under policies is taken for valid whatever the hidden rows say.
-		return MigrateReport{}, fmt.Errorf("store: the login %q cannot migrate: it must be a superuser or have BYPASSRLS (ALTER ROLE %s BYPASSRLS)",
-			login, pgx.Identifier{login}.Sanitize())
+		return MigrateReport{}, fmt.Errorf("store: the login %q cannot migrate: that takes a superuser, or the owner of the database with BYPASSRLS and CREATEROLE. "+
+			"Give such a login in POSTRIDER_MIGRATION_DATABASE_URL; the one for requests must never have BYPASSRLS", login)
 	}
 	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", int64(migrationLock)); err != nil {
 		return MigrateReport{}, err

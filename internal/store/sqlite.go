@@ -304,6 +304,8 @@ func classifySQLite(ctx context.Context, err error) error {
 	switch e.Code() & 0xff { // the primary code
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL:
 		return unavailable(err)

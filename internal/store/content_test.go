@@ -182,6 +182,33 @@ func TestFullDisk(t *testing.T) {
 	cw.Abort()
 }
 
+// A message that was scheduled far ahead is not forgotten the moment it has ended.
+func TestRetentionBeginsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+		w := newWorld(t, open)
+		m := w.message()
+		m.SendAt = w.clock.now().Add(100 * 24 * time.Hour)
+		w.accept(t, m)
+		w.clock.pass(100 * 24 * time.Hour)
+		w.record(t, w.outcome(w.one(t), store.Failed))
+		sweep := func() {
+			for must[int](t)(w.Sweep(t.Context(), 0)) > 0 {
+			}
+		}
+		w.clock.pass(time.Hour)
+		sweep()
+		if d := w.detail(t, m.ID); d.State != store.MessageState(store.Failed) {
+			t.Errorf("an hour after its end: %+v", d.Message)
+		}
+		w.clock.pass(91 * 24 * time.Hour)
+		sweep()
+		if _, err := w.tenant.Message(t.Context(), m.ID); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("91 days after its end: %v", err)
+		}
+	})
+}
+
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, open storetest.Open) {

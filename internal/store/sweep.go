@@ -158,7 +158,9 @@ func (s *Store) sweepMessages(ctx context.Context, tenant uuid.UUID, most int) (
 	}
 	var list []finishedMessage
 	err := s.asDelivery(ctx, readWrite, func(t tx) (err error) {
-		list, err = finishedMessages(ctx, t, "", tenant, idAt(time.Time{}), idAt(s.now().Add(-s.cfg.RetainMessages)), most)
+		// What was scheduled or tried for long is kept as long after its end as all else: somebody has yet to read how it ended.
+		before := s.now().Add(-s.cfg.RetainMessages)
+		list, err = finishedMessages(ctx, t, " and finished_at < $5", tenant, idAt(time.Time{}), idAt(before), most, before)
 		if err != nil || len(list) == 0 {
 			return err
 		}

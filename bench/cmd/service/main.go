@@ -45,7 +45,9 @@ type settings struct {
 }
 
 // partNames are what can be measured, in the order of the report.
-func partNames() []string { return []string{"chain", "start", "accept", "send", "newcomer", "attach"} }
+func partNames() []string {
+	return []string{"chain", "start", "accept", "send", "newcomer", "attach"}
+}
 
 func run(ctx context.Context, args []string) error {
 	var s settings

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/postrider/postrider/bench/sinkproc"
 )
 
 // noLimit is more messages than any run gets to.
@@ -72,7 +74,7 @@ func (l *lab) sends(ctx context.Context) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := l.arrived(ctx, got.n); err != nil {
+		if err := arrived(ctx, l.sink, got.n); err != nil {
 			return nil, err
 		}
 		took := time.Since(begun)
@@ -82,6 +84,8 @@ func (l *lab) sends(ctx context.Context) ([]figure, error) {
 		}
 		figures = append(
 			figures,
+			figure{l.db, fmt.Sprintf("accepted/s while sending, %d callers", callers), got.rate()},
+			figure{l.db, fmt.Sprintf("accept p99 ms while sending, %d callers", callers), got.at(99)},
 			figure{l.db, fmt.Sprintf("sent/s end to end, %d callers", callers), float64(got.n) / took.Seconds()},
 			figure{l.db, fmt.Sprintf("sent CPU µs a message, %d callers", callers), float64((after - cpu).Microseconds()) / float64(got.n)},
 		)
@@ -91,10 +95,10 @@ func (l *lab) sends(ctx context.Context) ([]figure, error) {
 }
 
 // arrived waits until the sink has n messages, and no more.
-func (l *lab) arrived(ctx context.Context, n int) error {
+func arrived(ctx context.Context, s *sinkproc.Sink, n int) error {
 	last, at := int64(-1), time.Now()
 	for {
-		c, err := l.sink.Stats(ctx)
+		c, err := s.Stats(ctx)
 		if err != nil {
 			return err
 		}

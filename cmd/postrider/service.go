@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/config"
@@ -186,6 +187,7 @@ func (v *service) limiter() (ratelimit.Limiter, error) {
 		return nil, s.Fault("redis_url", "%v", err)
 	}
 	v.closers = append(v.closers, client)
+	redis.SetLogger(redisLog{v.logger}) // the library's own goes to standard error, in a form of its own
 	limiter, err := redislimit.New(redislimit.Config{Client: client, Prefix: limiterName, Refuse: s.RateLimitRedisAway == "refuse", Memory: memory, Logger: v.logger})
 	if err != nil {
 		return nil, err
@@ -204,3 +206,11 @@ type closer func() error
 
 // Close calls it.
 func (c closer) Close() error { return c() }
+
+// redisLog takes what the Redis client says about its connections. That Redis is away is told by the limiter.
+type redisLog struct{ logger *slog.Logger }
+
+// Printf is called by the client.
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.logger.DebugContext(ctx, fmt.Sprintf(format, args...))
+}

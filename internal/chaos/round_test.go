@@ -72,43 +72,73 @@ func TestRounds(t *testing.T) {
 		first = rand.Uint64N(1 << 40)
 	}
 	plans := short(t)
+	var mu sync.Mutex
 	var all figures
 	begun := time.Now()
-	for _, database := range []string{sqlite, postgresql, tinyDisk} {
-		// One world for all rounds of a database: they leave it as real ones are left.
-		t.Run(database, func(t *testing.T) {
-			var w *world
-			for n := range *roundsFlag {
-				seed := first + uint64(n)
-				r := rand.New(rand.NewPCG(seed, 1))
-				p := random([]string{sqlite, postgresql, sqlite, postgresql, tinyDisk}[int(seed%5)], r)
-				if *roundsFlag == len(plans) && *seedFlag == 0 {
-					p = plans[n]
-				}
-				if p.database != database {
-					continue
-				}
-				if w == nil {
-					var server *pgtest.Server
-					if database == postgresql {
-						server = pgtest.Start(t, pgtest.Config{})
-					}
-					w = newWorld(t, database, server)
-				}
-				t.Logf("round %d, seed %d, %v", n+1, seed, p)
-				got := w.round(t, p, r)
-				t.Logf("round %d, seed %d: %v", n+1, seed, got)
-				all.add(got)
+	// rounds makes those of all rounds that are for a database.
+	rounds := func(t *testing.T, database string, run func(t *testing.T, p plan, r *rand.Rand) figures) {
+		for n := range *roundsFlag {
+			seed := first + uint64(n)
+			r := rand.New(rand.NewPCG(seed, 1))
+			p := random([]string{sqlite, postgresql, sqlite, postgresql, tinyDisk}[int(seed%5)], r)
+			if *roundsFlag == len(plans) && *seedFlag == 0 {
+				p = plans[n]
 			}
-			if w != nil { // what was sent again after its round shows now
-				w.judge(t, w.ledger.all(), nil)
-				w.decide(t)
-				w.judge(t, w.ledger.all(), nil)
+			if p.database != database {
+				continue
 			}
-		})
+			t.Logf("round %d, seed %d, %v", n+1, seed, p)
+			got := run(t, p, r)
+			t.Logf("round %d, seed %d: %v", n+1, seed, got)
+			mu.Lock()
+			all.add(got)
+			mu.Unlock()
+		}
 	}
+	t.Run("on", func(t *testing.T) {
+		for _, database := range []string{sqlite, postgresql} {
+			t.Run(database, func(t *testing.T) {
+				t.Parallel()
+				// One world for all rounds: they leave it as real ones are left.
+				var w *world
+				rounds(t, database, func(t *testing.T, p plan, r *rand.Rand) figures {
+					if w == nil {
+						var server *pgtest.Server
+						if database == postgresql {
+							server = pgtest.Start(t, pgtest.Config{})
+						}
+						w = newWorld(t, database, server)
+					}
+					return w.round(t, p, r)
+				})
+				if w != nil {
+					w.finish(t)
+				}
+			})
+		}
+		t.Run(tinyDisk, func(t *testing.T) {
+			t.Parallel()
+			// A world for each round, before what it keeps fills the disk.
+			rounds(t, tinyDisk, func(t *testing.T, p plan, r *rand.Rand) (got figures) {
+				t.Run("round", func(t *testing.T) {
+					w := newWorld(t, tinyDisk, nil)
+					got = w.round(t, p, r)
+					w.finish(t)
+				})
+				return got
+			})
+		})
+	})
 	all.took = time.Since(begun)
 	all.report(t)
+}
+
+// finish looks again at all that was ever counted, when what was sent again after its round shows too.
+func (w *world) finish(t *testing.T) {
+	t.Helper()
+	w.judge(t, w.ledger.all(), nil)
+	w.decide(t)
+	w.judge(t, w.ledger.all(), nil)
 }
 
 // round makes one round and gives what came of it.

@@ -26,7 +26,7 @@ const (
 )
 
 // diskSize is that of the small disk. The service accepts nothing while less than 256 MiB are free.
-const diskSize = 320 << 20
+const diskSize = 640 << 20
 
 // world is a service with all that it needs: a database, a relay, and lines to both that can be cut.
 type world struct {

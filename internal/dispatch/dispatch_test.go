@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,7 +142,15 @@ func TestNewcomerWithSlowStore(t *testing.T) {
 		for range 3 {
 			before := len(r.attempts())
 			s.accept(shared, b, store.ClassTransactional, 1, nil)
-			wait(4 * time.Second)
+			// How long it takes depends on how many answers of the store, a second each, it falls behind; what counts is the others.
+			seen := func() bool {
+				return slices.ContainsFunc(r.attempts()[before:], func(m sending) bool { return m.TenantID == b })
+			}
+			for range 20 {
+				if wait(time.Second); seen() {
+					break
+				}
+			}
 			between := -1
 			for i, m := range r.attempts()[before:] {
 				if m.TenantID == b {

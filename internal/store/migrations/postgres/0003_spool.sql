@@ -2,7 +2,7 @@
 --
 -- Ids are UUIDv7. Keys that lists are read by begin with the tenant, so that a page of
 -- them is one range. The others begin with the id: what many tenants add at a time lies side by side then, and a commit
--- writes fewer pages (with 100 tenants a quarter fewer).
+-- writes fewer pages.
 
 -- +goose Up
 create table relays (

@@ -41,7 +41,6 @@ type settings struct {
 	rounds    int
 	aim       time.Duration
 	queue     int
-	profile   string
 }
 
 // partNames are what can be measured, in the order of the report.
@@ -60,7 +59,6 @@ func run(ctx context.Context, args []string) error {
 	f.IntVar(&s.rounds, "rounds", 3, "rounds of each part")
 	f.DurationVar(&s.aim, "aim", 3*time.Second, "length of one run of accept and send")
 	f.IntVar(&s.queue, "queue", 100_000, "messages that a newcomer's waits behind")
-	f.StringVar(&s.profile, "cpuprofile", "", "with one database and the part send: where the service writes a CPU profile")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

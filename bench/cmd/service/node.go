@@ -136,11 +136,7 @@ func (l *lab) serve(ctx context.Context) error {
 		return err
 	}
 	l.output = output
-	args := []string{"serve"}
-	if l.s.profile != "" {
-		args = append(args, "--cpuprofile", l.s.profile)
-	}
-	l.node = l.program(context.WithoutCancel(ctx), args...)
+	l.node = l.program(context.WithoutCancel(ctx), "serve")
 	l.node.Stdout, l.node.Stderr = output, output
 	begun := time.Now()
 	if err := l.node.Start(); err != nil {

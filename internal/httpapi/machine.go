@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/postrider/postrider/auth"
+	"github.com/postrider/postrider/internal/store"
 )
 
 // NotReady is one part of the program that is not ready.
@@ -68,7 +70,11 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	var not []NotReady
 	if err := s.store.Ping(ctx); err != nil {
 		recordOf(r.Context()).cause = err
-		not = append(not, NotReady{Part: "database", Detail: "it does not answer"})
+		detail := "it does not answer"
+		if errors.Is(err, store.ErrDamaged) {
+			detail = "its file is damaged or gone: stop the service and put a backup in its place"
+		}
+		not = append(not, NotReady{Part: "database", Detail: detail})
 	}
 	for _, v := range append([]*auth.Verifier{s.cfg.Tokens}, s.cfg.OtherTokens...) {
 		if !v.Ready() {

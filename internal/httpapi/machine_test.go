@@ -5,10 +5,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/postrider/postrider/internal/httpapi"
+	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/store/storetest"
 )
 
 func TestReadyz(t *testing.T) {
@@ -26,6 +29,19 @@ func TestReadyz(t *testing.T) {
 	}](t, in.call("GET", "/readyz", "", nil), 503)
 	if len(answer.NotReady) != 1 || answer.NotReady[0] != parts[0] {
 		t.Errorf("%+v", answer)
+	}
+}
+
+// A database file that was taken away under the service is told, with what to do.
+func TestReadyzOfDamage(t *testing.T) {
+	t.Parallel()
+	var file string
+	in := installOn(t, storetest.SQLite(t, func(c *store.Config) { file = c.Path }))
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if w := in.call("GET", "/readyz", "", nil); w.Code != 503 || !strings.Contains(w.Body.String(), "put a backup in its place") {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

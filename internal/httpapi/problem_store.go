@@ -30,7 +30,7 @@ func problemOfStore(err error) *problem {
 		p := newProblem(http.StatusServiceUnavailable, api.CodeNoSpace, "The service's disk is full: nothing is taken in until its operator makes room.").because(err)
 		p.retryAfter = retryNoSpace
 		return p
-	case errors.Is(err, store.ErrUnavailable):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrDamaged):
 		return unavailable(err)
 	}
 	return nil

@@ -19,9 +19,10 @@ var (
 	ErrLastAdmin = errors.New("store: this is the tenant's last active admin: make another user admin first")
 	// ErrReused says that a refresh token was used a second time; its whole session has been ended.
 	ErrReused = errors.New("store: the refresh token was used before: its session has been ended")
+	// ErrDamaged says that the SQLite file holds what SQLite cannot read, or is no longer where it was. Only people can mend
+	// that; from the first time on, Ping says so.
+	ErrDamaged = errors.New("store: the database file is damaged: stop the service and put a backup in its place")
 
-	// errDamaged says that the SQLite file holds what SQLite cannot read. Only people can mend that.
-	errDamaged = errors.New("store: the database file is damaged: stop the service and put a backup in its place")
 	// errReference says that a row refers to a row which does not exist, or would be left without it.
 	errReference = errors.New("store: a row refers to one that does not exist")
 	// errLocked says that another transaction has held a row for longer than we wait. It comes with ErrUnavailable.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,6 +31,10 @@ type sqliteDB struct {
 	db      *sql.DB
 	writer  *sqlitePool
 	readers *sqlitePool
+	path    string
+	file    fs.FileInfo // what was opened
+	// damaged stays set: what could not be read once makes everything else doubtful, until somebody has looked.
+	damaged atomic.Bool
 }
 
 // sqliteSource opens the file with the settings of every connection. The journal mode is a property of the file.
@@ -86,13 +91,25 @@ func openSQLite(path string, maxConns int) (*sqliteDB, error) {
 	}
 	db.SetMaxOpenConns(maxConns + 1)
 	db.SetMaxIdleConns(maxConns + 1)
-	return &sqliteDB{db: db, writer: newSQLitePool(db, 1), readers: newSQLitePool(db, maxConns)}, nil
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), db.Close())
+	}
+	return &sqliteDB{db: db, writer: newSQLitePool(db, 1), readers: newSQLitePool(db, maxConns), path: path, file: file}, nil
 }
 
+// ping reads the head of the file, remembers damage that any call has met, and notices that the file was taken away from
+// under us: SQLite would go on writing to one that has no name any more.
 func (d *sqliteDB) ping(ctx context.Context) error {
+	if d.damaged.Load() {
+		return ErrDamaged
+	}
+	if now, err := os.Stat(d.path); err != nil || !os.SameFile(now, d.file) {
+		return fmt.Errorf("%w: %s was removed or replaced under the running service", ErrDamaged, d.path)
+	}
 	return d.run(ctx, scope{}, readOnly, func(t tx) error {
 		var n int
-		return t.row(ctx, "select 1").Scan(&n)
+		return t.row(ctx, "select count(*) from sqlite_schema").Scan(&n)
 	})
 }
 
@@ -111,7 +128,7 @@ func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) 
 	if err != nil {
 		return err
 	}
-	t := &sqliteTx{c: c}
+	t := &sqliteTx{c: c, d: d}
 	done := false
 	defer func() { // also when fn panics
 		if !done {
@@ -122,7 +139,7 @@ func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) 
 		pool.give(c)
 	}()
 	if _, err := c.conn.ExecContext(ctx, begin); err != nil {
-		return classifySQLite(ctx, err)
+		return d.classify(ctx, err)
 	}
 	if err := fn(t); err != nil {
 		return err
@@ -132,7 +149,7 @@ func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) 
 	}
 	// What is committed must be reported as committed: the end of ctx does not interrupt it. It takes one sync of the disk.
 	if _, err := c.conn.ExecContext(context.WithoutCancel(ctx), "commit"); err != nil {
-		return classifySQLite(context.WithoutCancel(ctx), err)
+		return d.classify(context.WithoutCancel(ctx), err)
 	}
 	done = true
 	return nil
@@ -141,6 +158,7 @@ func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) 
 // sqliteTx is a transaction on one connection.
 type sqliteTx struct {
 	c *sqliteConn
+	d *sqliteDB
 }
 
 func (t *sqliteTx) postgres() bool      { return false }
@@ -153,12 +171,12 @@ func (t *sqliteTx) exec(ctx context.Context, query string, args ...any) (int64, 
 	}
 	st, err := t.c.prepare(ctx, query)
 	if err != nil {
-		return 0, classifySQLite(ctx, err)
+		return 0, t.d.classify(ctx, err)
 	}
 	defer st.release()
 	result, err := st.stmt.ExecContext(ctx, values...)
 	if err != nil {
-		return 0, classifySQLite(ctx, err)
+		return 0, t.d.classify(ctx, err)
 	}
 	return result.RowsAffected()
 }
@@ -170,14 +188,14 @@ func (t *sqliteTx) query(ctx context.Context, query string, args ...any) (*rows,
 	}
 	st, err := t.c.prepare(ctx, query)
 	if err != nil {
-		return nil, classifySQLite(ctx, err)
+		return nil, t.d.classify(ctx, err)
 	}
 	r, err := st.stmt.QueryContext(ctx, values...)
 	if err != nil {
 		st.release()
-		return nil, classifySQLite(ctx, err)
+		return nil, t.d.classify(ctx, err)
 	}
-	return &rows{&sqliteRows{ctx: ctx, rows: r, st: st}}, nil
+	return &rows{&sqliteRows{ctx: ctx, rows: r, st: st, d: t.d}}, nil
 }
 
 func (t *sqliteTx) row(ctx context.Context, query string, args ...any) row {
@@ -222,12 +240,13 @@ type sqliteRows struct {
 	ctx    context.Context
 	rows   *sql.Rows
 	st     *sqliteStmt
+	d      *sqliteDB
 	values []any
 	dest   []any
 }
 
 func (r *sqliteRows) next() bool { return r.rows.Next() }
-func (r *sqliteRows) err() error { return classifySQLite(r.ctx, r.rows.Err()) }
+func (r *sqliteRows) err() error { return r.d.classify(r.ctx, r.rows.Err()) }
 
 func (r *sqliteRows) close() {
 	_ = r.rows.Close() // says what Err says
@@ -245,7 +264,7 @@ func (r *sqliteRows) scan(dest []any) error {
 		}
 	}
 	if err := r.rows.Scan(r.dest...); err != nil {
-		return classifySQLite(r.ctx, err)
+		return r.d.classify(r.ctx, err)
 	}
 	for i, d := range dest {
 		if err := assign(d, r.values[i]); err != nil {
@@ -280,6 +299,15 @@ func sqliteArgs(args []any) ([]any, error) {
 	return out, nil
 }
 
+// classify is classifySQLite that remembers damage.
+func (d *sqliteDB) classify(ctx context.Context, err error) error {
+	err = classifySQLite(ctx, err)
+	if errors.Is(err, ErrDamaged) {
+		d.damaged.Store(true)
+	}
+	return err
+}
+
 // classifySQLite turns what SQLite says into the errors of this package.
 func classifySQLite(ctx context.Context, err error) error {
 	if err == nil {
@@ -305,7 +333,7 @@ func classifySQLite(ctx context.Context, err error) error {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%w: %w", errDamaged, err)
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL:
 		return unavailable(err)

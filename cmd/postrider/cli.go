@@ -29,6 +29,7 @@ type cli struct {
 	Token   tokenCommand   `cmd:"" help:"Create, verify and revoke tokens."`
 	Audit   auditCommand   `cmd:"" help:"List and verify the audit log."`
 	Keys    keysCommand    `cmd:"" help:"Show and rotate the service's keys."`
+	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong with a service, its database, Redis, disk, clock and relays, and how to mend it."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -36,6 +37,7 @@ type cli struct {
 func newCLI() *cli {
 	var c cli
 	c.Serve.settingsFlags = newSettingsFlags()
+	c.Doctor.settingsFlags = newSettingsFlags()
 	keys := append(databaseSettings(), "jwt_secret", "jwt_keys", "operator_key_hash", "seal_keyset", "audit_key")
 	for _, f := range []*settingsFlags{&c.Setup.settingsFlags, &c.Keys.Show.settingsFlags, &c.Keys.Operator.settingsFlags, &c.Keys.Rotate.settingsFlags} {
 		*f = newSettingsFlags(keys...)
@@ -170,7 +172,7 @@ func hideSecrets(s string) string {
 // commandName is the command that was called, with its subcommand, and a space; empty if it is not known.
 func commandName(args []string) string {
 	commands := map[string][]string{
-		"send": nil, "check": nil, "inbox": nil, "setup": nil, "serve": nil, "migrate": nil, "version": nil,
+		"send": nil, "check": nil, "inbox": nil, "setup": nil, "serve": nil, "migrate": nil, "version": nil, "doctor": nil,
 		"tenant":  {"create", "list", "suspend", "resume", "quota"},
 		"user":    {"create", "list", "suspend", "resume", "password"},
 		"relay":   {"create", "list", "show", "update", "delete", "pause", "resume", "check", "share", "unshare", "pause-all", "resume-all"},

@@ -51,6 +51,7 @@ func (pl *plan) serve(p *program, logger *slog.Logger) (err error) {
 	if v.front, err = pl.listen(p.ctx, telemetry.MetricsHandler(v.registry, logger), logger); err != nil {
 		return err
 	}
+	v.run("heap", func() error { return roomyHeap(work) })
 	v.run("listener", v.front.run)
 	v.run("certificate", func() error { return pl.certificate.run(work, logger) })
 	logger.Info("listening", "urls", v.front.urls())

@@ -26,6 +26,10 @@ const (
 	sqliteStatements = 500
 )
 
+// readerCache is smaller than the writer's cache: a reader's pages are thrown away whenever something was committed meanwhile, and there
+// are many readers.
+const readerCache = "pragma cache_size = -1024" // KiB
+
 // sqliteDB is the database file: one connection that writes, and some that read.
 type sqliteDB struct {
 	db      *sql.DB
@@ -51,7 +55,7 @@ func sqliteSource(path string) (*sql.DB, error) {
 		"journal_mode(WAL)",
 		"synchronous(FULL)", // a commit is on the disk when it returns
 		"foreign_keys(ON)",
-		"cache_size(-16384)", // KiB: spool and indexes of a busy installation
+		"cache_size(-8192)", // KiB: spool and indexes of a busy installation. The driver takes twice that for it
 		"trusted_schema(OFF)",
 	}}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
@@ -95,7 +99,7 @@ func openSQLite(path string, maxConns int) (*sqliteDB, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), db.Close())
 	}
-	return &sqliteDB{db: db, writer: newSQLitePool(db, 1), readers: newSQLitePool(db, maxConns), path: path, file: file}, nil
+	return &sqliteDB{db: db, writer: newSQLitePool(db, 1, ""), readers: newSQLitePool(db, maxConns, readerCache), path: path, file: file}, nil
 }
 
 // ping reads the head of the file, remembers damage that any call has met, and notices that the file was taken away from

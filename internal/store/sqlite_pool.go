@@ -7,8 +7,10 @@ import (
 
 // sqlitePool lends connections, each with its prepared statements.
 type sqlitePool struct {
-	db   *sql.DB
-	free chan *sqliteConn // a nil stands for a connection that is yet to be opened
+	db *sql.DB
+	// begin is run on each new connection; "": nothing.
+	begin string
+	free  chan *sqliteConn // a nil stands for a connection that is yet to be opened
 }
 
 // sqliteConn is used by one transaction at a time.
@@ -25,8 +27,8 @@ type sqliteStmt struct {
 	cached bool
 }
 
-func newSQLitePool(db *sql.DB, size int) *sqlitePool {
-	p := &sqlitePool{db: db, free: make(chan *sqliteConn, size)}
+func newSQLitePool(db *sql.DB, size int, begin string) *sqlitePool {
+	p := &sqlitePool{db: db, begin: begin, free: make(chan *sqliteConn, size)}
 	for range size {
 		p.free <- nil
 	}
@@ -51,6 +53,13 @@ func (p *sqlitePool) take(ctx context.Context) (*sqliteConn, error) {
 	if err != nil {
 		p.free <- nil
 		return nil, classifySQLite(context.WithoutCancel(ctx), err)
+	}
+	if p.begin != "" {
+		if _, err := conn.ExecContext(context.WithoutCancel(ctx), p.begin); err != nil {
+			_ = conn.Close()
+			p.free <- nil
+			return nil, classifySQLite(context.WithoutCancel(ctx), err)
+		}
 	}
 	return &sqliteConn{conn: conn, stmts: map[string]*sqliteStmt{}}, nil
 }

@@ -298,10 +298,6 @@ func (m acceptedMessage) due() time.Time {
 }
 
 func (s *Store) announce(units []unit) {
-	fn := s.accepted.Load()
-	if fn == nil {
-		return
-	}
 	var relays []uuid.UUID
 	later := false
 	for _, u := range units {
@@ -321,7 +317,7 @@ func (s *Store) announce(units []unit) {
 		return
 	}
 	slices.SortFunc(relays, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
-	(*fn)(slices.Compact(relays))
+	s.tellAll(slices.Compact(relays))
 }
 
 // OnAccepted names the function that is told, after each commit, of the relays that have got messages due now; none, if all

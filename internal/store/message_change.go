@@ -226,8 +226,4 @@ func (t Tenant) Delete(ctx context.Context, id uuid.UUID, by Actor) error {
 	})
 }
 
-func (s *Store) announceRelay(relay uuid.UUID) {
-	if fn := s.accepted.Load(); fn != nil {
-		(*fn)([]uuid.UUID{relay})
-	}
-}
+func (s *Store) announceRelay(relay uuid.UUID) { s.tellAll([]uuid.UUID{relay}) }

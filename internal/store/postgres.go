@@ -52,9 +52,7 @@ func openPool(ctx context.Context, url string, maxConns int, role string) (*pgxp
 		return nil, urlError(err)
 	}
 	cfg.MaxConns = int32(min(maxConns, 1<<15))
-	if cfg.ConnConfig.ConnectTimeout == 0 {
-		cfg.ConnConfig.ConnectTimeout = dialTimeout
-	}
+	prepareConnect(cfg.ConnConfig)
 	assume := false
 	first, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
 	if err != nil {
@@ -380,4 +378,25 @@ func (t *pgTx) answer(ctx context.Context, results pgx.BatchResults, item batchI
 		}
 	}
 	return r.Err()
+}
+
+// prepareConnect completes what a URL may leave open.
+func prepareConnect(cfg *pgx.ConnConfig) {
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = dialTimeout
+	}
+	if cfg.ValidateConnect == nil && severalHosts(cfg) {
+		// One of them is a standby, where nothing can be written.
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+}
+
+// severalHosts says whether a URL names more than one server. Of one there may be several entries, with TLS and without.
+func severalHosts(cfg *pgx.ConnConfig) bool {
+	for _, f := range cfg.Fallbacks {
+		if f.Host != cfg.Host || f.Port != cfg.Port {
+			return true
+		}
+	}
+	return false
 }

@@ -68,9 +68,7 @@ func migratePostgres(ctx context.Context, cfg MigrateConfig) (MigrateReport, err
 	if err != nil {
 		return MigrateReport{}, urlError(err)
 	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = dialTimeout
-	}
+	prepareConnect(config)
 	logins, err := cfg.logins()
 	if err != nil {
 		return MigrateReport{}, err

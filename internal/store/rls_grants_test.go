@@ -41,6 +41,8 @@ func expectedGrants() map[string]grants {
 		"tenant_usage":      {api: "siu", delivery: "s"},
 		"tenant_finished":   {api: "siu", delivery: "siu"},
 		"message_stats":     {api: "siu", delivery: "siud"},
+
+		"nodes": {delivery: "siud"},
 	}
 }
 
@@ -51,7 +53,7 @@ func tenantColumns() map[string]string {
 
 // sharedTables hold nothing of any tenant.
 func sharedTables() []string {
-	return []string{"goose_db_version", "audit_checkpoints", "service_pause"}
+	return []string{"goose_db_version", "audit_checkpoints", "service_pause", "nodes"}
 }
 
 // operatorTables are those in which the operator, without a tenant, sees rows of tenants.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,7 +35,7 @@ type Config struct {
 	RetainEvents time.Duration
 	// Observe is called after each transaction of messages and outcomes, for metrics. It must be quick. Nil: nobody is told.
 	Observe func(Commit)
-	// Now is the clock. Nil: time.Now.
+	// Now is the clock. Nil: the database's on PostgreSQL, as Store.Now says, and time.Now on SQLite.
 	Now func() time.Time
 	// Logger hears of what nobody is told otherwise. Nil: nobody does.
 	Logger *slog.Logger
@@ -46,8 +47,11 @@ const defaultConns = 10
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
-	cfg Config
-	db  database
+	cfg   Config
+	db    database
+	clock clock
+	// node is who tells the other nodes what was accepted; nil: nobody does.
+	node atomic.Pointer[Node]
 	spooler
 }
 
@@ -83,9 +87,6 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MinFreeBytes == 0 {
 		cfg.MinFreeBytes = defaultMinFree
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -102,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, db: db}
+	s := &Store{cfg: cfg, db: db, clock: clock{started: time.Now()}}
 	if err := s.checkSchema(ctx); err != nil {
 		_ = db.close()
 		return nil, err
@@ -125,7 +126,10 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	if want := SchemaVersion(); have != want {
 		return &SchemaError{Have: have, Want: want}
 	}
-	return nil
+	if s.cfg.URL == "" {
+		return nil
+	}
+	return s.db.run(ctx, scope{}, readOne, func(t tx) error { return s.askClock(ctx, t) })
 }
 
 // Close waits for the calls that run, writes what is queued for a commit, and closes every connection.
@@ -138,7 +142,16 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error { return s.db.ping(ctx) }
 
 // now is the time for rows, to the microsecond: what is returned at once is what is read later.
-func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
+func (s *Store) now() time.Time {
+	now := time.Now
+	switch {
+	case s.cfg.Now != nil:
+		now = s.cfg.Now
+	case s.cfg.URL != "":
+		now = s.clock.now
+	}
+	return now().UTC().Truncate(time.Microsecond)
+}
 
 // inTenant runs fn for one tenant.
 func (s *Store) inTenant(ctx context.Context, tenant uuid.UUID, m mode, fn func(tx) error) error {

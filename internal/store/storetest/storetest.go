@@ -45,6 +45,12 @@ func Postgres(t testing.TB, change ...func(*store.Config)) *store.Store {
 	return postgres(t)(change...)
 }
 
+// Opens makes a PostgreSQL database and returns what opens it, for tests of what several processes do with one.
+func Opens(t testing.TB) Open {
+	t.Helper()
+	return postgres(t)
+}
+
 func postgres(t testing.TB) Open {
 	t.Helper()
 	server := pgtest.Shared(t)

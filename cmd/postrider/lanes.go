@@ -42,7 +42,9 @@ func (v *service) deliver(ctx context.Context, st *store.Store) error {
 		}
 		dispatcher, err := dispatch.New(dispatch.Config{
 			Store: st, Node: node, Unrecorded: deliverer.Unrecorded, MaxConcurrent: v.plan.settings.MaxConcurrentDeliveries,
-			Lane:       func(ctx context.Context, relay store.DeliveryRelay) dispatch.Lane { return deliverer.Relay(ctx, relay) },
+			Lane:       func(ctx context.Context, relay store.DeliveryRelay, held func() bool) dispatch.Lane {
+				return deliverer.Relay(ctx, relay, held)
+			},
 			StopWithin: max(v.plan.settings.ShutdownTimeout, 1), Logger: v.logger,
 		})
 		if err != nil {

@@ -53,7 +53,7 @@ func (l *Lane) Deliver(ctx context.Context, c store.Claimed, over func(Verdict))
 
 // send asks the relay once and notes in a what happened.
 func (l *Lane) send(ctx context.Context, a *attempt) retry.Schedule {
-	env, content := l.d.envelope(a), l.d.content(ctx, a.claim)
+	env, content := l.d.envelope(a, l.mine()), l.d.content(ctx, a.claim)
 	for {
 		n, schedule, err := l.current()
 		if err != nil {
@@ -90,8 +90,11 @@ type dsn struct {
 	EnvelopeID string `json:"envelope_id"`
 }
 
-// envelope is that of the open recipients.
-func (d *Deliverer) envelope(a *attempt) *smtp.Envelope {
+// errNotHeld is why a message is not sent by a node that may have lost the relay to another.
+var errNotHeld = errors.New("this node may no longer have the right to drain the relay")
+
+// envelope is that of the open recipients. held: see Deliverer.Relay.
+func (d *Deliverer) envelope(a *attempt, held func() bool) *smtp.Envelope {
 	c := a.claim
 	env := &smtp.Envelope{
 		MailFrom: c.MailFrom, EightBit: c.EightBit, SMTPUTF8: c.SMTPUTF8, RequireTLS: c.RequireTLS,
@@ -110,10 +113,14 @@ func (d *Deliverer) envelope(a *attempt) *smtp.Envelope {
 			}
 		}
 	}
-	if c.OnUnknown == store.OnUnknownHold || c.UnknownBefore {
+	switch {
+	case c.OnUnknown == store.OnUnknownHold || c.UnknownBefore:
 		// Under retry the first copy needs no mark: if this process dies, the message is tried
 		// again. The second one does, or there would be a third.
 		env.BeforeContentEnds = func(ctx context.Context) error {
+			if held != nil && !held() {
+				return &markError{errNotHeld}
+			}
 			err := d.cfg.Store.Mark(ctx, d.cfg.Node, c.TenantID, c.MessageID)
 			a.lost = a.lost || errors.Is(err, store.ErrNotMine)
 			if err != nil {
@@ -121,14 +128,25 @@ func (d *Deliverer) envelope(a *attempt) *smtp.Envelope {
 			}
 			return nil
 		}
+	case held != nil:
+		// No fence, since a node can stall between here and the write; but it keeps most second copies from being made.
+		env.BeforeContentEnds = func(context.Context) error {
+			if !held() {
+				return &markError{errNotHeld}
+			}
+			return nil
+		}
 	}
 	return env
 }
 
-// markError says that the mark could not be committed, so that nothing was sent.
+// markError says that the mark could not be committed, or that the relay may be another node's, so that nothing was sent.
 type markError struct{ err error }
 
 func (e *markError) Error() string {
+	if errors.Is(e.err, errNotHeld) {
+		return "not sent: " + e.err.Error()
+	}
 	return "not sent, since that could not be written down before: " + e.err.Error()
 }
 func (e *markError) Unwrap() error { return e.err }

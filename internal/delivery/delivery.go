@@ -98,7 +98,10 @@ func New(cfg Config) (*Deliverer, error) {
 // the row: if that changed in something that connections depend on, further messages take
 // new connections, and those in use finish what they do. It never fails: a row that
 // cannot work makes every Deliver return a Verdict with ConfigRefused.
-func (d *Deliverer) Relay(ctx context.Context, row store.DeliveryRelay) *Lane {
+//
+// held says without waiting whether this node may still drain the relay; nil: it always may. Where it says no, a message whose
+// content cannot have been accepted yet is given back instead of being sent.
+func (d *Deliverer) Relay(ctx context.Context, row store.DeliveryRelay, held func() bool) *Lane {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.lanes[row.ID]
@@ -106,7 +109,7 @@ func (d *Deliverer) Relay(ctx context.Context, row store.DeliveryRelay) *Lane {
 		l = newLane(d, row.ID)
 		d.lanes[row.ID] = l
 	}
-	l.update(ctx, row)
+	l.update(ctx, row, held)
 	return l
 }
 

@@ -8,7 +8,8 @@
 // the relay and not the message it tells package dispatch in a [Verdict].
 //
 // Under hold, and before the one further attempt after an unknown end, it has the mark "content may
-// be accepted" committed before the write that can carry the last octet of the content.
+// be accepted" committed before the write that can carry the last octet of the content. Where several nodes share the relays
+// it asks before that write whether this node still has the right to the relay.
 //
 // It does not choose which message is sent or when, does not open or close a relay's
 // circuit, pauses nothing, renders nothing and keeps nothing between attempts: dispatch

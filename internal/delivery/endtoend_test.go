@@ -171,7 +171,7 @@ func (s *service) attempt(t *testing.T, relay store.Relay) (delivery.Verdict, *d
 	if err != nil {
 		t.Fatal(err)
 	}
-	lane := s.d.Relay(t.Context(), row)
+	lane := s.d.Relay(t.Context(), row, nil)
 	t.Cleanup(func() { _ = lane.Close(context.Background()) })
 	claims, err := s.Claim(t.Context(), store.ClaimRequest{Relay: relay.ID, Tenant: s.tenant.ID(), Limit: 10, Node: s.node, Now: s.clock.now()})
 	if err != nil || len(claims) != 1 {

@@ -119,7 +119,7 @@ func newBench(t rapid.TB, srv *smtptest.Server, change func(*delivery.Config, *s
 	if b.d, err = delivery.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	b.lane = b.d.Relay(context.Background(), b.row)
+	b.lane = b.d.Relay(context.Background(), b.row, nil)
 	return b
 }
 

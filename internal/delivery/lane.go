@@ -30,6 +30,7 @@ type Lane struct {
 	closed   bool
 	settings settings
 	schedule retry.Schedule
+	held     func() bool // nil: the relay is ours whatever happens
 	line     *line
 	fault    error // why line is nil
 }
@@ -69,11 +70,11 @@ func newLane(d *Deliverer, id uuid.UUID) *Lane {
 func (l *Lane) ID() uuid.UUID { return l.id }
 
 // update follows the relay's row.
-func (l *Lane) update(ctx context.Context, row store.DeliveryRelay) {
+func (l *Lane) update(ctx context.Context, row store.DeliveryRelay, held func() bool) {
 	now := settingsOf(&row)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.schedule = scheduleOf(row.RetrySchedule)
+	l.schedule, l.held = scheduleOf(row.RetrySchedule), held
 	if l.closed || now == l.settings && (l.line != nil || l.fault != nil) {
 		return
 	}
@@ -133,6 +134,13 @@ func (d *Deliverer) newLine(s settings, logger *slog.Logger) (*line, error) {
 }
 
 var errLaneClosed = errors.New("delivery: the lane is closed")
+
+// mine is the lane's answer to whether this node may still drain the relay; nil: it always may.
+func (l *Lane) mine() func() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
+}
 
 // current gives the line for the next message and the schedule.
 func (l *Lane) current() (*line, retry.Schedule, error) {

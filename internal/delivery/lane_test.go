@@ -54,7 +54,7 @@ func TestPassword(t *testing.T) {
 		}
 
 		b.row.SealedPassword = []byte("sealed:secret")
-		b.d.Relay(t.Context(), b.row)
+		b.d.Relay(t.Context(), b.row, nil)
 		o, v = b.deliver(t, claim())
 		wantStates(t, o, store.Sent)
 		b.deliver(t, claim())
@@ -63,7 +63,7 @@ func TestPassword(t *testing.T) {
 		}
 
 		b.row.SealTenant = uuid.New()
-		b.d.Relay(t.Context(), b.row)
+		b.d.Relay(t.Context(), b.row, nil)
 		o, v = b.deliver(t, claim())
 		if !v.ConfigRefused || !o.Release || !strings.Contains(v.Reason, "cannot be unsealed") {
 			t.Errorf("verdict %+v", v)
@@ -186,12 +186,12 @@ func TestChangedRow(t *testing.T) {
 		})
 		synctest.Wait()
 		b.row.HELO = "other.example.com"
-		if lane := b.d.Relay(t.Context(), b.row); lane != b.lane {
+		if lane := b.d.Relay(t.Context(), b.row, nil); lane != b.lane {
 			t.Error("another lane for the same relay")
 		}
 		b.deliver(t, claim())
 		b.row.RetrySchedule, b.row.Name = []time.Duration{time.Hour}, "renamed"
-		b.d.Relay(t.Context(), b.row)
+		b.d.Relay(t.Context(), b.row, nil)
 		b.deliver(t, claim())
 		under.Wait()
 		var helos []string
@@ -211,7 +211,7 @@ func TestChangedRow(t *testing.T) {
 		if err != nil || !v.Released || v.ConfigRefused {
 			t.Errorf("a closed lane: %+v, %v", v, err)
 		}
-		if b.d.Relay(t.Context(), b.row) == b.lane {
+		if b.d.Relay(t.Context(), b.row, nil) == b.lane {
 			t.Error("a closed lane is handed out")
 		}
 	})

@@ -147,7 +147,7 @@ func BenchmarkOverhead(b *testing.B) {
 			done := make(chan struct{}, b.N)
 			d, err := dispatch.New(dispatch.Config{
 				Store: s, Node: uuid.New(),
-				Lane: func(context.Context, store.DeliveryRelay) dispatch.Lane {
+				Lane: func(context.Context, store.DeliveryRelay, func() bool) dispatch.Lane {
 					return nowhere{func() { done <- struct{}{} }}
 				},
 			})

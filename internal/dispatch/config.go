@@ -62,22 +62,13 @@ type Lane interface {
 	Close(ctx context.Context) error
 }
 
-// Locker gives the right to drain relays. A relay is drained by one node at a time.
-type Locker interface {
-	// TryLock takes the right if nobody has it; ok is false if another node does.
-	TryLock(ctx context.Context, relay uuid.UUID) (ok bool, err error)
-	// Unlock gives it back.
-	Unlock(ctx context.Context, relay uuid.UUID) error
-	// Lost is closed when all rights that were given so far are lost; after that it returns another channel.
-	Lost() <-chan struct{}
-}
-
 // Config says how a Dispatcher works.
 type Config struct {
 	// Store is the spool. Required.
 	Store Store
-	// Lane returns the lane of a relay; called again with other settings it makes the same lane use those. Required.
-	Lane func(ctx context.Context, relay store.DeliveryRelay) Lane
+	// Lane returns the lane of a relay; called again with other settings it makes the same lane use those. held says without waiting whether
+	// the relay is still this node's. Required.
+	Lane func(ctx context.Context, relay store.DeliveryRelay, held func() bool) Lane
 	// Unrecorded is how many outcomes cannot be recorded at the moment: while there are any, nothing is claimed. nil: never any.
 	Unrecorded func() int
 	// Node is this process's incarnation: a UUID made at its start, never used before. Required.
@@ -95,6 +86,8 @@ type Config struct {
 	StopWithin time.Duration
 	// Locks gives the right to drain relays; nil: there is one node, and all rights are its.
 	Locks Locker
+	// Peers tells of the other nodes that drain relays; nil: there are none.
+	Peers Peers
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Logger gets what operators should know; nil: nothing is logged.
@@ -139,6 +132,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Locks == nil {
 		c.Locks = oneNode{}
 	}
+	if c.Peers == nil {
+		c.Peers = oneNode{}
+	}
 	if c.Unrecorded == nil {
 		c.Unrecorded = func() int { return 0 }
 	}
@@ -150,10 +146,3 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
-
-// oneNode is the Locker of a node that is alone.
-type oneNode struct{}
-
-func (oneNode) TryLock(context.Context, uuid.UUID) (bool, error) { return true, nil }
-func (oneNode) Unlock(context.Context, uuid.UUID) error          { return nil }
-func (oneNode) Lost() <-chan struct{}                            { return nil }

@@ -29,6 +29,7 @@ type Dispatcher struct {
 	gate    *gate
 	crowded atomic.Bool // relays wait because MaxRelays are being drained
 	doubts  doubts
+	strays  strays
 	poke    chan struct{} // capacity 1: ask for the next due time again
 
 	mu      sync.Mutex
@@ -38,7 +39,9 @@ type Dispatcher struct {
 	drains  map[uuid.UUID]*drain
 	ending  map[uuid.UUID]bool      // drains that end; true: messages were announced meanwhile
 	resting map[uuid.UUID]time.Time // relays whose announcements are not heeded until then
-	group   sync.WaitGroup
+	division
+	counts counts
+	group  sync.WaitGroup
 }
 
 // New checks the configuration, reporting all faults joined, and makes a Dispatcher. It claims and sends nothing before Run.
@@ -55,8 +58,11 @@ func New(cfg Config) (*Dispatcher, error) {
 		drains:  map[uuid.UUID]*drain{},
 		ending:  map[uuid.UUID]bool{},
 		resting: map[uuid.UUID]time.Time{},
+
+		division: newDivision(),
 	}
 	cfg.Store.OnAccepted(d.announced)
+	cfg.Peers.OnFreed(d.freed)
 	return d, nil
 }
 
@@ -110,12 +116,16 @@ func (d *Dispatcher) watch(ctx context.Context) {
 	var lookAt, askAt, askAgain, next time.Time // zero: now, not, whenever, unknown
 	for {
 		now := d.cfg.Now()
+		lost, changed := d.cfg.Locks.Lost(), d.cfg.Peers.Changed()
 		if !next.IsZero() && !now.Before(next) {
 			lookAt, next = now, time.Time{}
 		}
 		if !now.Before(lookAt) {
 			d.look(ctx, now)
 			lookAt, askAt = now.Add(lookAround), now
+			if d.rushed() {
+				lookAt = now.Add(againAfter)
+			}
 		}
 		if !askAt.IsZero() && !now.Before(askAt) {
 			next = d.nextDue(ctx, now)
@@ -135,8 +145,11 @@ func (d *Dispatcher) watch(ctx context.Context) {
 		case <-timer.C:
 		case <-d.poke:
 			askAt = askAgain
-		case <-d.cfg.Locks.Lost():
+		case <-lost:
 			d.lose()
+		case <-changed:
+			d.changed()
+			lookAt = d.cfg.Now()
 		}
 	}
 }
@@ -159,8 +172,8 @@ func (d *Dispatcher) look(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	d.settle(ctx, now)
-	// More than can be drained, so that it shows when relays wait for others.
-	due, err := d.cfg.Store.DueRelays(ctx, now, d.cfg.MaxRelays+1)
+	// More than all nodes can drain, so that it shows when relays wait for others.
+	due, err := d.cfg.Store.DueRelays(ctx, now, d.cfg.MaxRelays*max(1, d.cfg.Peers.Delivering())+1)
 	if err != nil {
 		d.trouble(ctx, "looking for messages that are due", err)
 		return
@@ -177,18 +190,36 @@ func (d *Dispatcher) look(ctx context.Context, now time.Time) {
 			delete(d.resting, id)
 		}
 	}
+	for _, r := range due {
+		d.saw(r.ID, now)
+	}
+	for _, id := range foreign {
+		d.saw(id, now)
+	}
+	for id := range d.drains {
+		d.saw(id, now)
+	}
+	d.forget(now)
+	skip := d.skip()
 	crowded := false
 	for _, rests := range []bool{false, true} { // who has just given way comes last
 		for _, r := range due {
-			if _, is := d.resting[r.ID]; is == rests && !d.rouse(r.ID, r.Probe) {
+			if _, is := d.resting[r.ID]; is == rests && !skip[r.ID] && !d.rouse(r.ID, r.Probe) {
 				crowded = true
 			}
 		}
 	}
 	for _, id := range foreign {
-		d.rouse(id, false) // whoever takes the relay settles them
+		switch dr := d.drains[id]; {
+		case dr != nil:
+			dr.unsettled.Store(true) // claims that were under way when the relay became ours
+			dr.rouse()
+		case !skip[id]:
+			d.rouse(id, false) // whoever takes the relay settles them
+		}
 	}
 	d.crowded.Store(crowded)
+	d.shed(now)
 }
 
 // nextDue is when the next message will be due that is not yet; zero if there is none or it cannot be known.
@@ -266,11 +297,15 @@ func (d *Dispatcher) rouse(id uuid.UUID, probe bool) (ok bool) {
 		dr.rouse()
 		return true
 	}
+	if !d.takes(id, d.cfg.Now()) {
+		return true
+	}
 	if len(d.drains) >= d.cfg.MaxRelays {
 		return false
 	}
 	dr := newDrain(d, id, probe)
 	d.drains[id] = dr
+	d.opening++
 	d.group.Go(func() { dr.run(d.sends, d.stop) })
 	return true
 }
@@ -286,15 +321,12 @@ func (d *Dispatcher) rouseAll() {
 	}
 }
 
-// lose tells all drains that another node may have their relays.
+// lose takes the word that all rights are lost. The drains have heard it themselves.
 func (d *Dispatcher) lose() {
-	d.cfg.Logger.Warn("the right to drain relays was lost: no message is started before it is taken again")
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, dr := range d.drains {
-		dr.lost.Store(true)
-		dr.rouse()
-	}
+	d.counts.losses++
+	d.cfg.Logger.Warn("the right to drain relays was lost: no message is started before it is taken again", "relays", len(d.drains))
 }
 
 // stopping says that Run is being stopped.
@@ -318,6 +350,13 @@ func (d *Dispatcher) closes(dr *drain, held bool) bool {
 func (d *Dispatcher) ends(dr *drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if dr.foreign {
+		d.refused(dr.id)
+	} else if dr.leave.Load() != 0 {
+		d.counts.letGo++
+		// Whoever has less than its share has it first.
+		d.free[dr.id] = d.cfg.Now().Add(2 * lookAround)
+	}
 	again, closed := d.ending[dr.id]
 	delete(d.ending, dr.id)
 	delete(d.drains, dr.id)

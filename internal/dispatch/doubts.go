@@ -74,4 +74,31 @@ func (d *Dispatcher) settle(ctx context.Context, now time.Time) {
 		}
 	}
 	d.doubts.keep(keep)
+	if stray := d.strays.take(); len(stray) > 0 {
+		kept, err := d.release(ctx, stray)
+		d.strays.add(kept)
+		if err != nil {
+			d.trouble(ctx, "giving back messages of relays that were lost", err)
+		}
+	}
+}
+
+// strays are claimed messages of drains that have ended without being able to give them back. Safe for concurrent use.
+type strays struct {
+	mu   sync.Mutex
+	list []store.Claimed
+}
+
+func (s *strays) add(list []store.Claimed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, list...)
+}
+
+func (s *strays) take() []store.Claimed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.list
+	s.list = nil
+	return list
 }

@@ -47,8 +47,15 @@ type drain struct {
 	// Other goroutines use these.
 	wake chan struct{} // capacity 1: something of the following, or a token
 	told atomic.Bool   // messages were accepted, or are due
-	lost atomic.Bool   // another node may have the relay: nothing may be started
+	lost atomic.Bool   // another node has the relay: nothing may be started
 	view view
+
+	unsettled atomic.Bool  // other nodes claimed messages of the relay although it is ours
+	leave     atomic.Int64 // let go of the relay for another node; at that time, in ms since 1970, give up letting go; 0: keep it
+	since     atomic.Int64 // when the drain began or last refused to end, in ms since 1970
+
+	right   <-chan struct{} // closed when the right to drain the relay is lost; set once, by open
+	foreign bool            // another node drains it, so this drain could not begin; set by open
 
 	relay   store.DeliveryRelay
 	lane    Lane
@@ -77,6 +84,7 @@ type drain struct {
 	refreshed time.Time
 	reading   bool // the row is being read
 	saving    bool
+	settling  bool
 	unsaved   bool // the saved state is not what is true now
 	heldUntil time.Time
 	heldWhy   string
@@ -111,6 +119,7 @@ func newDrain(d *Dispatcher, relay uuid.UUID, probe bool) *drain {
 		results: make(chan result, 64),
 		answers: make(chan func(), 8),
 	}
+	dr.since.Store(d.cfg.Now().UnixMilli())
 	dr.share = d.tokens.join(dr.wake)
 	dr.view.s.Relay = relay
 	return dr
@@ -126,12 +135,15 @@ func (dr *drain) rouse() {
 
 // run drains the relay until it has been idle for a while, may not be sent to, or stop is closed. ctx ends when sends are to be cut off.
 func (dr *drain) run(ctx context.Context, stop <-chan struct{}) {
-	if !dr.open(ctx) {
+	ok := dr.open(ctx)
+	dr.d.opened()
+	if !ok {
 		dr.d.ends(dr)
 		return
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	right := dr.right
 	for {
 		stopping := isClosed(stop)
 		now := dr.d.cfg.Now()
@@ -154,6 +166,8 @@ func (dr *drain) run(ctx context.Context, stop <-chan struct{}) {
 		case <-dr.wake:
 		case <-timer.C:
 		case <-stopC:
+		case <-right:
+			right = nil
 		}
 		dr.gather(ctx)
 	}
@@ -196,6 +210,7 @@ func (dr *drain) step(ctx context.Context, now time.Time, stopping bool) time.Ti
 			dr.giveBack(ctx, now)
 		}
 	}
+	dr.settle(ctx)
 	if dr.flying == 0 && dr.turns.buffered() == 0 && dr.parked == nil {
 		dr.share.idle()
 	}
@@ -208,8 +223,10 @@ func (dr *drain) step(ctx context.Context, now time.Time, stopping bool) time.Ti
 // the relay's row says to everybody else (NotBefore, Pause) follows from it.
 func (dr *drain) hold(now time.Time, stopping bool) string {
 	switch {
-	case dr.lost.Load():
+	case !dr.held():
 		return "another node may have taken over"
+	case dr.leaving(now):
+		return "another node takes over"
 	case stopping:
 		return "this node is being stopped"
 	case dr.gone:
@@ -226,6 +243,23 @@ func (dr *drain) hold(now time.Time, stopping bool) string {
 		return "the store is in trouble"
 	}
 	return ""
+}
+
+// held says whether the relay is still this node's. Other goroutines ask too.
+func (dr *drain) held() bool {
+	return !dr.lost.Load() && !isClosed(dr.right) && dr.d.cfg.Locks.Held()
+}
+
+// leaving says whether the drain ends so that another node can take the relay. While messages that are being sent hold that up for long it goes on,
+// since the others would wait for them.
+func (dr *drain) leaving(now time.Time) bool {
+	until := dr.leave.Load()
+	if until != 0 && now.UnixMilli() > until && dr.flying > 0 {
+		dr.since.Store(now.UnixMilli())
+		dr.leave.Store(0)
+		return false
+	}
+	return until != 0
 }
 
 // isClosed says whether a channel is closed; nobody sends on it.
@@ -288,7 +322,7 @@ func (dr *drain) next(now time.Time, hold string) time.Time {
 // ending says that there is nothing to wait for: who may go on later begins anew.
 func (dr *drain) ending(now time.Time, hold string) bool {
 	return hold != "" && !now.Before(dr.trouble) && !now.Before(dr.heldUntil) && (!dr.circuit.open() || dr.d.stopping()) ||
-		dr.lost.Load() || dr.gone || dr.d.stopping()
+		!dr.held() || dr.leave.Load() != 0 || dr.gone || dr.d.stopping()
 }
 
 // askBeside asks the store something beside the drain's goroutine, which then runs what it returns.

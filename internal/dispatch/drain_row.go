@@ -23,18 +23,16 @@ func (dr *drain) open(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	s := dr.d.cfg.Store
+	dr.right = dr.d.cfg.Locks.Lost()
 	ok, err := dr.d.cfg.Locks.TryLock(ctx, dr.id)
-	if err != nil {
-		dr.failed("taking the relay", err)
+	if err != nil && dr.held() {
+		dr.failed("taking the relay", err) // else the session is lost, and everybody knows
 	}
 	if err != nil || !ok {
+		dr.foreign = err == nil
 		return false
 	}
-	if err := dr.load(ctx); err != nil {
-		dr.failed("taking the relay", err)
-		dr.unlock(ctx)
-		return false
-	}
+	// First, for from here on the node before us can save nothing: what it saved until then is what it may have sent.
 	due, unknown, err := s.ResolveClaims(ctx, dr.id, dr.d.cfg.Node)
 	if err != nil {
 		dr.failed("settling messages that a node before us held", err)
@@ -42,7 +40,13 @@ func (dr *drain) open(ctx context.Context) bool {
 		return false
 	}
 	if due+unknown > 0 {
+		dr.d.count(func(c *counts) { c.takeOvers++ })
 		dr.log.Warn("settled messages that a node before us held", "due_again", due, "unknown", unknown)
+	}
+	if err := dr.load(ctx); err != nil {
+		dr.failed("taking the relay", err)
+		dr.unlock(ctx)
+		return false
 	}
 	if dr.relay.Pause.Kind != store.PauseNone && (!dr.probe || dr.relay.Pause.Kind != store.PauseAuth) {
 		dr.unlock(ctx)
@@ -88,7 +92,7 @@ func (dr *drain) settings() relayLimits {
 func (dr *drain) openLane(ctx context.Context) {
 	row := dr.relay
 	row.Limits.MaxConns = dr.settings().conns
-	dr.lane = dr.d.cfg.Lane(ctx, row)
+	dr.lane = dr.d.cfg.Lane(ctx, row, dr.held)
 }
 
 // refresh reads the relay's row again from time to time.
@@ -207,6 +211,9 @@ func (dr *drain) closeLane(ctx context.Context) {
 }
 
 func (dr *drain) unlock(ctx context.Context) {
+	if isClosed(dr.right) {
+		return // the session that had it is gone
+	}
 	if err := dr.d.cfg.Locks.Unlock(ctx, dr.id); err != nil {
 		dr.log.Warn("the relay could not be given back", "error", err)
 	}
@@ -222,6 +229,26 @@ func (dr *drain) close(ctx context.Context) {
 	dr.write(ctx, true)
 	dr.unlock(ctx)
 	dr.d.ends(dr)
+}
+
+// settle settles what other nodes have claimed since the relay is ours: a claim that was under way when they lost the relay, of which they may
+// never have heard.
+func (dr *drain) settle(ctx context.Context) {
+	if dr.settling || !dr.unsettled.Swap(false) || !dr.held() {
+		return
+	}
+	dr.settling = true
+	dr.askBeside(ctx, func(ctx context.Context) func() {
+		due, unknown, err := dr.d.cfg.Store.ResolveClaims(ctx, dr.id, dr.d.cfg.Node)
+		return func() {
+			dr.settling = false
+			dr.failed("settling messages that a node before us held", err)
+			if due+unknown > 0 {
+				dr.look = true
+				dr.log.Warn("settled messages that a node before us held", "due_again", due, "unknown", unknown)
+			}
+		}
+	})
 }
 
 // pauseAuth pauses the relay because it refused the password. Its messages wait, with no attempt counted.

@@ -46,6 +46,9 @@ func (dr *drain) start(ctx context.Context, now time.Time) {
 			}
 			return
 		}
+		if !dr.held() {
+			return // the next step gives back what is left
+		}
 		if !dr.share.take() {
 			dr.starved = true
 			return
@@ -283,16 +286,16 @@ func (dr *drain) giveBack(ctx context.Context, now time.Time) {
 	if len(back) == 0 || now.Before(dr.backAt) {
 		return // at the end of a stop whoever has the relay next settles them
 	}
-	lost := dr.lost.Load()
 	dr.askBeside(ctx, func(ctx context.Context) func() {
-		kept, err := dr.release(ctx, back)
+		kept, err := dr.d.release(ctx, back)
 		return func() {
 			if err != nil {
 				dr.failed("giving back messages that were claimed", err)
 				dr.backAt = dr.d.cfg.Now().Add(troubleWait)
 			}
-			if lost {
-				return // they are the next node's to settle
+			if !dr.held() {
+				dr.d.strays.add(kept) // not this drain's any more; the next one may even be on this node
+				return
 			}
 			for _, m := range kept {
 				dr.turns.push(flowKey{tenant: m.TenantID, class: min(int(m.Class), classes-1)}, m, len(m.Recipients))
@@ -302,10 +305,10 @@ func (dr *drain) giveBack(ctx context.Context, now time.Time) {
 }
 
 // release makes messages due again, with no attempt counted, and returns those for which that failed.
-func (dr *drain) release(ctx context.Context, back []store.Claimed) (kept []store.Claimed, err error) {
+func (d *Dispatcher) release(ctx context.Context, back []store.Claimed) (kept []store.Claimed, err error) {
 	errs := make([]error, len(back))
 	each(8, len(back), func(i int) {
-		errs[i] = dr.d.cfg.Store.Record(ctx, store.Outcome{Node: dr.d.cfg.Node, MessageID: back[i].MessageID, TenantID: back[i].TenantID, Release: true})
+		errs[i] = d.cfg.Store.Record(ctx, store.Outcome{Node: d.cfg.Node, MessageID: back[i].MessageID, TenantID: back[i].TenantID, Release: true})
 	})
 	for i, e := range errs {
 		if e != nil && !errors.Is(e, store.ErrNotMine) {

@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -36,11 +37,14 @@ type memory struct {
 	claims   int
 	pauses   []time.Time // when PauseAuth was called
 	resumes  []time.Time
-	claimed  int           // most that were claimed at the same time
-	slow     time.Duration // what questions for due messages and claims take
+	claimed  int                // most that were claimed at the same time
+	slow     time.Duration      // what questions for due messages and claims take
+	dead     map[uuid.UUID]bool // nodes whose outcomes no longer arrive
 }
 
-func newMemory() *memory { return &memory{relays: map[uuid.UUID]*store.DeliveryRelay{}} }
+func newMemory() *memory {
+	return &memory{relays: map[uuid.UUID]*store.DeliveryRelay{}, dead: map[uuid.UUID]bool{}}
+}
 
 // relay adds a relay.
 func (s *memory) relay(change func(*store.DeliveryRelay)) uuid.UUID {
@@ -138,7 +142,7 @@ func (s *memory) ReleaseClaims(_ context.Context, node uuid.UUID) (int, error) {
 	defer s.mu.Unlock()
 	n := 0
 	for _, r := range s.rows {
-		if r.claim == node && s.down == nil {
+		if r.claim == node && s.down == nil && !s.dead[node] {
 			r.claim = uuid.Nil
 			n++
 		}
@@ -250,6 +254,9 @@ func (s *memory) Record(_ context.Context, o store.Outcome) error {
 	if s.down != nil {
 		return s.down
 	}
+	if s.dead[o.Node] {
+		return store.ErrNotMine
+	}
 	for _, r := range s.rows {
 		if r.MessageID == o.MessageID {
 			if r.claim != o.Node {
@@ -322,6 +329,7 @@ type lanes struct {
 	opened  int
 	closed  int
 	cutOff  int
+	keeps   bool          // outcomes are kept until the store takes them
 	retryIn time.Duration // when deferred messages are due again; 0: 1 s
 }
 
@@ -330,7 +338,7 @@ type testLane struct {
 	row store.DeliveryRelay
 }
 
-func (l *lanes) lane(_ context.Context, row store.DeliveryRelay) dispatch.Lane {
+func (l *lanes) lane(_ context.Context, row store.DeliveryRelay, _ func() bool) dispatch.Lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.opened++
@@ -375,7 +383,12 @@ func (l testLane) Deliver(ctx context.Context, m store.Claimed, over func(delive
 	if v.Released {
 		o.NextDue = time.Now().Add(v.RetryAfter)
 	}
-	return v, l.s.Record(context.WithoutCancel(ctx), o)
+	err := l.s.Record(context.WithoutCancel(ctx), o)
+	for l.keeps && errors.Is(err, store.ErrUnavailable) {
+		<-time.After(50 * time.Millisecond)
+		err = l.s.Record(context.WithoutCancel(ctx), o)
+	}
+	return v, err
 }
 
 // attempts returns what was sent so far.

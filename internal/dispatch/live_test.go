@@ -167,7 +167,9 @@ func (w *live) run(change func(*dispatch.Config, *delivery.Config)) (d *dispatch
 	deliverer, err := delivery.New(deliver)
 	w.must(err)
 	cfg.Unrecorded = deliverer.Unrecorded
-	cfg.Lane = func(ctx context.Context, row store.DeliveryRelay) dispatch.Lane { return deliverer.Relay(ctx, row) }
+	cfg.Lane = func(ctx context.Context, row store.DeliveryRelay, held func() bool) dispatch.Lane {
+		return deliverer.Relay(ctx, row, held)
+	}
 	d, err = dispatch.New(cfg)
 	w.must(err)
 	ctx, cancel := context.WithCancel(context.Background())

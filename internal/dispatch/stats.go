@@ -16,6 +16,19 @@ type Stats struct {
 	StoreDown string
 	// Free is how many of Config.MaxConcurrent are free.
 	Free int
+	// TakeOvers counts relays that were taken with messages which a node before us held, LetGo those that were left to nodes with fewer, and
+	// Losses how often the rights to all were lost; since the start.
+	TakeOvers, LetGo, Losses int
+}
+
+// counts are what Stats tells of the time since the start.
+type counts struct{ takeOvers, letGo, losses int }
+
+// count changes the counts.
+func (d *Dispatcher) count(change func(*counts)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(&d.counts)
 }
 
 // RelayStats is what the drain of one relay does at a moment.
@@ -70,8 +83,9 @@ func (d *Dispatcher) Stats() Stats {
 	for _, dr := range d.drains {
 		drains = append(drains, dr)
 	}
+	s := Stats{TakeOvers: d.counts.takeOvers, LetGo: d.counts.letGo, Losses: d.counts.losses}
 	d.mu.Unlock()
-	s := Stats{StoreDown: d.gate.why()}
+	s.StoreDown = d.gate.why()
 	d.tokens.mu.Lock()
 	s.Free = d.tokens.free
 	d.tokens.mu.Unlock()

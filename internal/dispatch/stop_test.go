@@ -197,6 +197,8 @@ func (l *locks) Lost() <-chan struct{} {
 	return l.lost
 }
 
+func (*locks) Held() bool { return true }
+
 // A relay that another node drains is left to it. When the rights are lost no message is started from that moment on.
 func TestLocks(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -29,6 +29,13 @@ func newTokens(n int) *tokens { return &tokens{free: n} }
 // join adds a relay. wake gets a value, if there is room for it, when a token was granted.
 func (t *tokens) join(wake chan struct{}) *share { return &share{of: t, wake: wake} }
 
+// none says that no more messages can be sent at the same time.
+func (t *tokens) none() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.free == 0
+}
+
 // may says whether a share may have one more. The caller holds mu.
 func (t *tokens) may(s *share) bool {
 	return t.free > 0 && (s.held == 0 || s.held < greed*t.free)

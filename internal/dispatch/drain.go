@@ -300,7 +300,7 @@ func (dr *drain) next(now time.Time, hold string) time.Time {
 	if !dr.idleFrom.IsZero() {
 		soonest(dr.idleFrom.Add(linger))
 	}
-	if dr.look && !dr.looking && hold == "" {
+	if dr.look && !dr.looking && hold == "" && !dr.d.gate.down.Load() { // it wakes us when it opens
 		soonest(dr.lookAgain)
 	}
 	if hold != "" {

@@ -203,7 +203,7 @@ func (d *Dispatcher) opened() {
 // shed lets go of relays that are over our share. The caller holds mu.
 func (d *Dispatcher) shed(now time.Time) {
 	v := &d.division
-	over := len(d.drains) - d.share()
+	over := len(d.drains) - v.opening - d.share()
 	if d.cfg.Peers.Delivering() <= 1 || over <= 0 {
 		v.over = 0
 		return

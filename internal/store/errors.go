@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // What callers can tell apart. They may come wrapped.
@@ -43,17 +44,43 @@ func (e *ConflictError) Error() string { return "store: " + e.Field + " exists a
 // SchemaError says that the database's tables are not those this binary was made for.
 type SchemaError struct {
 	Have, Want int64 // versions: of the database, of the binary
+	// CompatibleFrom is the version from which binaries work with the database, if that is newer than the binary and says so.
+	CompatibleFrom int64
+	// Program is the version of the binary that made the tables so; empty if the database does not say.
+	Program string
 }
 
 // Error says what to do.
 func (e *SchemaError) Error() string {
+	mend := "start a newer postrider"
+	if e.Program != "" {
+		mend = "start postrider " + e.Program + " or newer"
+	}
 	switch {
+	case e.Have > e.Want && e.CompatibleFrom > e.Want:
+		return fmt.Sprintf("store: the database has schema version %d, newer than this program's %d, and works with programs from version %d on: %s", e.Have, e.Want, e.CompatibleFrom, mend)
 	case e.Have > e.Want:
-		return fmt.Sprintf("store: the database has schema version %d, newer than this program's %d: start a newer postrider", e.Have, e.Want)
+		return fmt.Sprintf("store: the database has schema version %d, newer than this program's %d: %s", e.Have, e.Want, mend)
 	case e.Have == 0:
 		return fmt.Sprintf("store: the database has no tables of postrider yet (this program's schema version is %d): run `postrider migrate`", e.Want)
 	}
 	return fmt.Sprintf("store: the database has schema version %d, this program needs %d: run `postrider migrate`", e.Have, e.Want)
+}
+
+// NodesError refuses a migration that would break nodes at work.
+type NodesError struct {
+	// Migration is the name of the first that would, CompatibleFrom the schema version that nodes need after it.
+	Migration      string
+	CompatibleFrom int64
+	// Nodes are those that would break: name, version of the program, and its schema version.
+	Nodes []string
+}
+
+// Error names the nodes and says what to do.
+func (e *NodesError) Error() string {
+	return fmt.Sprintf("store: migration %s needs every node at work to have schema version %d or newer, and older are at work: %s: "+
+		"replace these nodes first, or stop them (one that was killed counts for a minute); postrider migrate --force does not ask",
+		e.Migration, e.CompatibleFrom, strings.Join(e.Nodes, ", "))
 }
 
 // InvalidError says that a value given to the store cannot be kept, and why.

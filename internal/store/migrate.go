@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -8,9 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -39,30 +37,48 @@ type MigrateConfig struct {
 	// APIURL and DeliveryURL are those that Open will be given. Their logins become members of the roles
 	// postrider_api and postrider_delivery. Empty APIURL: URL. Empty DeliveryURL: APIURL.
 	APIURL, DeliveryURL string
+	// Contract applies the last migrations too that take away what programs of the version before use. Without it they are
+	// left for later; a new database gets all at once.
+	Contract bool
+	// Force applies what breaks nodes that are at work.
+	Force bool
+	// Program is this program's version, for whoever is refused later.
+	Program string
+	// LockPatience is how long a migration is tried again whose locks others hold. 0: 5 minutes.
+	LockPatience time.Duration
 	// Logger hears of every migration. Nil: nobody does.
 	Logger *slog.Logger
+
+	files fs.FS // tests have other migrations; nil: those of this program
 }
 
 // MigrateReport says what Migrate did.
 type MigrateReport struct {
 	From, To int64    // schema versions
 	Applied  []string // names of the migrations, in order; empty if there was nothing to do
+	// Left are the migrations that wait for MigrateConfig.Contract.
+	Left []string
 }
 
-// SchemaVersion is the version of the tables that this program needs.
+// SchemaVersion is the version of the tables that this program knows. It works with those of RequiredVersion on.
 func SchemaVersion() int64 {
-	var last int64
-	entries, err := fs.ReadDir(migrations, sqliteMigrations)
+	_, known := ownVersions(migrations)
+	return known
+}
+
+// RequiredVersion is the oldest version of the tables that this program works with. Between it and SchemaVersion are
+// migrations that are applied when all programs of the version before have ended.
+func RequiredVersion() int64 {
+	needed, _ := ownVersions(migrations)
+	return needed
+}
+
+func ownVersions(files fs.FS) (needed, known int64) {
+	steps, err := migrationSteps(files, sqliteMigrations)
 	if err != nil {
-		return 0 // cannot be: the folder is part of the program
+		return 0, 0 // cannot be: the folder is part of the program, and a test reads it
 	}
-	for _, e := range entries {
-		number, _, _ := strings.Cut(e.Name(), "_")
-		if n, err := strconv.ParseInt(number, 10, 64); err == nil {
-			last = max(last, n)
-		}
-	}
-	return last
+	return versions(steps)
 }
 
 // schemaVersion reads the version of the database's tables: 0 if there are none.
@@ -80,20 +96,31 @@ func schemaVersion(ctx context.Context, t tx) (int64, error) {
 	return version, err
 }
 
-// Migrate brings the database's tables to this program's version, and on PostgreSQL its roles. When several nodes
-// start it at once, one works and the others wait and find nothing to do. A database that is newer than the program is
-// refused with a *SchemaError.
+// Migrate brings the database's tables to the version that this program needs, and on PostgreSQL its roles. When several nodes
+// start it at once, one works and the others wait and find nothing to do. Nodes may be at work meanwhile: no lock is waited for
+// longer than half a second at a time, and what would break one is refused with a *NodesError. A database that this program
+// cannot work with is refused with a *SchemaError; one that is newer and compatible is left alone.
 func Migrate(ctx context.Context, cfg MigrateConfig) (MigrateReport, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.defaults()
 	switch {
 	case cfg.URL != "":
 		return migratePostgres(ctx, cfg)
 	case cfg.Path != "":
 		return migrateSQLite(ctx, cfg)
 	}
-	return MigrateReport{}, errors.New("store: neither a path of a SQLite file nor a URL of a PostgreSQL database is given")
+	return MigrateReport{}, errNoDatabase
+}
+
+var errNoDatabase = errors.New("store: neither a path of a SQLite file nor a URL of a PostgreSQL database is given")
+
+func (cfg *MigrateConfig) defaults() {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.files == nil {
+		cfg.files = migrations
+	}
+	cfg.LockPatience = cmp.Or(cfg.LockPatience, defaultLockPatience)
 }
 
 func migrateSQLite(ctx context.Context, cfg MigrateConfig) (_ MigrateReport, err error) {
@@ -109,36 +136,10 @@ func migrateSQLite(ctx context.Context, cfg MigrateConfig) (_ MigrateReport, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1)
-	report, err := migrateUp(ctx, cfg, goose.DialectSQLite3, db, sqliteMigrations)
+	m, err := newMigrator(cfg, goose.DialectSQLite3, sqliteMigrations, func(bool) (*sql.DB, func(), error) { return db, func() {}, nil })
+	if err != nil {
+		return MigrateReport{}, err
+	}
+	report, err := m.run(ctx)
 	return report, classifySQLite(ctx, err)
-}
-
-// migrateUp applies what is missing. The caller holds a lock on the database.
-func migrateUp(ctx context.Context, cfg MigrateConfig, dialect goose.Dialect, db *sql.DB, folder string) (MigrateReport, error) {
-	source, err := fs.Sub(migrations, folder)
-	if err != nil {
-		return MigrateReport{}, fmt.Errorf("store: %w", err)
-	}
-	provider, err := goose.NewProvider(dialect, db, source, goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return MigrateReport{}, fmt.Errorf("store: %w", err)
-	}
-	have, err := provider.GetDBVersion(ctx)
-	if err != nil {
-		return MigrateReport{}, fmt.Errorf("store: cannot read the schema version: %w", err)
-	}
-	report := MigrateReport{From: have, To: SchemaVersion()}
-	if have > report.To {
-		return MigrateReport{}, &SchemaError{Have: have, Want: report.To}
-	}
-	results, err := provider.Up(ctx)
-	if err != nil {
-		return MigrateReport{}, fmt.Errorf("store: a migration failed and was taken back: %w", err)
-	}
-	for _, r := range results {
-		name := strings.TrimSuffix(path.Base(r.Source.Path), ".sql")
-		cfg.Logger.InfoContext(ctx, "migration applied", "migration", name, "duration", r.Duration)
-		report.Applied = append(report.Applied, name)
-	}
-	return report, nil
 }

@@ -20,8 +20,8 @@ const (
 	beatQuick = `select set_config('synchronous_commit', 'off', true)`
 	beatAs    = `select set_config('role', $1, true)`
 
-	beatRow = `insert into nodes (id, name, role, version, started_at, beat_at, relays, backend_pid, backend_start)
-		values ($1, $2, $3, $4, clock_timestamp(), clock_timestamp(), $5, $6, $7)
+	beatRow = `insert into nodes (id, name, role, version, started_at, beat_at, relays, backend_pid, backend_start, schema_version)
+		values ($1, $2, $3, $4, clock_timestamp(), clock_timestamp(), $5, $6, $7, $8)
 		on conflict (id) do update set beat_at = excluded.beat_at, relays = excluded.relays, backend_pid = excluded.backend_pid,
 			backend_start = excluded.backend_start, ended_at = null, stopped_at = null
 		returning clock_timestamp()`
@@ -58,7 +58,7 @@ func (n *Node) sendBeat(ctx context.Context, s *session) error {
 	b := &pgx.Batch{}
 	b.Queue(beatQuick)
 	n.queueAs(b, n.assume)
-	b.Queue(beatRow, n.cfg.ID, n.cfg.Name, string(n.cfg.Role), n.cfg.Version, n.Drains(), s.pid, s.start).QueryRow(func(r pgx.Row) error {
+	b.Queue(beatRow, n.cfg.ID, n.cfg.Name, string(n.cfg.Role), n.cfg.Version, n.Drains(), s.pid, s.start, SchemaVersion()).QueryRow(func(r pgx.Row) error {
 		err := r.Scan(&at)
 		n.s.clock.set(at, asked, n.s.clock.ticks())
 		return err
@@ -194,9 +194,9 @@ func (n *Node) beatAlone(ctx context.Context) error {
 	now := n.s.now()
 	return n.s.asDelivery(ctx, readWrite, func(t tx) error {
 		b := &batch{}
-		b.exec(nil, `insert into nodes (id, name, role, version, started_at, beat_at, relays) values ($1, $2, $3, $4, $5, $5, $6)
+		b.exec(nil, `insert into nodes (id, name, role, version, started_at, beat_at, relays, schema_version) values ($1, $2, $3, $4, $5, $5, $6, $7)
 			on conflict (id) do update set beat_at = excluded.beat_at, relays = excluded.relays, ended_at = null, stopped_at = null`,
-			n.cfg.ID, n.cfg.Name, n.cfg.Role, n.cfg.Version, now, n.Drains())
+			n.cfg.ID, n.cfg.Name, n.cfg.Role, n.cfg.Version, now, n.Drains(), SchemaVersion())
 		b.exec(nil, "update nodes set ended_at = $2 where id <> $1 and stopped_at is null and ended_at is null", n.cfg.ID, now)
 		b.exec(nil, "delete from nodes where coalesce(stopped_at, ended_at) < $1", now.Add(-nodeKept))
 		return t.batch(ctx, b)

@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -94,7 +97,7 @@ func migrateLocked(ctx context.Context, cfg MigrateConfig, lock *pgx.Conn, confi
 		return MigrateReport{}, fmt.Errorf("store: the login %q cannot migrate: that takes a superuser, or the owner of the database with BYPASSRLS and CREATEROLE. "+
 			"Give such a login in POSTRIDER_MIGRATION_DATABASE_URL; the one for requests must never have BYPASSRLS", login)
 	}
-	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+	if err := lockMigration(ctx, lock); err != nil {
 		return MigrateReport{}, err
 	}
 	for _, role := range []string{roleAPI, roleDelivery} {
@@ -102,13 +105,46 @@ func migrateLocked(ctx context.Context, cfg MigrateConfig, lock *pgx.Conn, confi
 			return MigrateReport{}, err
 		}
 	}
-	db := stdlib.OpenDB(*config)
-	defer func() { _ = db.Close() }()
-	report, err := migrateUp(ctx, cfg, goose.DialectPostgres, db, postgresMigrations)
+	m, err := newMigrator(cfg, goose.DialectPostgres, postgresMigrations, func(outside bool) (*sql.DB, func(), error) { return migrationPool(config, outside) })
 	if err != nil {
 		return MigrateReport{}, err
 	}
+	report, err := m.run(ctx)
+	if err != nil {
+		return report, err
+	}
 	return report, grantRoles(ctx, lock, logins)
+}
+
+// lockMigration waits until nobody else migrates. It asks again and again, since who waits in a statement has a
+// transaction open, and an index that is made while others write waits for the end of every one.
+func lockMigration(ctx context.Context, conn *pgx.Conn) error {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for {
+		var ok bool
+		if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", int64(migrationLock)).Scan(&ok); err != nil || ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// migrationPool connects for migrations. A statement that waits for a lock makes everybody wait who comes after it: inside of a
+// transaction it gives up soon. What runs outside takes locks that let others read and write.
+func migrationPool(config *pgx.ConnConfig, outside bool) (*sql.DB, func(), error) {
+	c := config.Copy()
+	wait := lockTry
+	if outside {
+		wait = lockTryOutside
+	}
+	c.RuntimeParams["lock_timeout"] = strconv.FormatInt(wait.Milliseconds(), 10)
+	db := stdlib.OpenDB(*c)
+	return db, func() { _ = db.Close() }, nil
 }
 
 // logins are the names that will log in for the API and for delivery.

@@ -9,6 +9,8 @@ type grants struct {
 func expectedGrants() map[string]grants {
 	return map[string]grants{
 		"goose_db_version": {api: "s", delivery: "s"},
+		"schema_state":     {api: "s", delivery: "s"},
+		"installation":     {delivery: "su"},
 		"tenants":          {api: "siu", delivery: "s"},
 		"tenant_settings":  {api: "siu", delivery: "s"},
 		"tenant_quotas":    {api: "siu"},
@@ -53,7 +55,7 @@ func tenantColumns() map[string]string {
 
 // sharedTables hold nothing of any tenant.
 func sharedTables() []string {
-	return []string{"goose_db_version", "audit_checkpoints", "service_pause", "nodes"}
+	return []string{"goose_db_version", "audit_checkpoints", "service_pause", "nodes", "schema_state", "installation"}
 }
 
 // operatorTables are those in which the operator, without a tenant, sees rows of tenants.

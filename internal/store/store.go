@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Checkpoint signs the checkpoints of the audit chain. Nil: entries are chained, and checkpoints are not made.
 	Checkpoint CheckpointSigner
+
+	files fs.FS // tests have other migrations; nil: those of this program
 }
 
 const defaultConns = 10
@@ -90,6 +93,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.files == nil {
+		cfg.files = migrations
+	}
 	var db database
 	var err error
 	switch {
@@ -98,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	case cfg.Path != "":
 		db, err = openSQLite(cfg.Path, cfg.MaxConns)
 	default:
-		return nil, errors.New("store: neither a path of a SQLite file nor a URL of a PostgreSQL database is given")
+		return nil, errNoDatabase
 	}
 	if err != nil {
 		return nil, err
@@ -112,19 +118,29 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// checkSchema compares the version of the tables with the program's.
+// checkSchema compares the version of the tables with the program's: it works with those that it needs, with those that it knows,
+// and with newer ones that say so.
 func (s *Store) checkSchema(ctx context.Context) error {
+	needed, known := ownVersions(s.cfg.files)
 	var have int64
+	var state schemaState
 	err := s.db.run(ctx, scope{}, readOnly, func(t tx) error {
 		var err error
-		have, err = schemaVersion(ctx, t)
+		if have, err = schemaVersion(ctx, t); err == nil && have > known {
+			err = t.row(ctx, readSchemaState).Scan(&state.version, &state.compatibleFrom, &state.program)
+			if errors.Is(err, ErrNotFound) {
+				err = nil
+			}
+		}
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if want := SchemaVersion(); have != want {
-		return &SchemaError{Have: have, Want: want}
+	case have < needed:
+		return &SchemaError{Have: have, Want: needed}
+	case have > known:
+		return state.allow(have, known)
 	}
 	if s.cfg.URL == "" {
 		return nil

@@ -71,6 +71,9 @@ func statusOfService(err error) int {
 	if _, ok := errors.AsType[*store.SchemaError](err); ok {
 		return exitConfig
 	}
+	if _, ok := errors.AsType[*store.NodesError](err); ok {
+		return exitTemporary
+	}
 	if _, ok := errors.AsType[*store.InvalidError](err); ok {
 		return exitInvalid
 	}

@@ -72,9 +72,9 @@ func storeConfig(s *config.Settings, k *keyring, logger *slog.Logger) store.Conf
 // migrateConfig says where the database is, for who changes its tables.
 func migrateConfig(s *config.Settings, logger *slog.Logger) store.MigrateConfig {
 	if s.Embedded() {
-		return store.MigrateConfig{Path: filepath.Join(s.Data, databaseFile), Logger: logger}
+		return store.MigrateConfig{Path: filepath.Join(s.Data, databaseFile), Program: versionText(), Logger: logger}
 	}
-	cfg := store.MigrateConfig{URL: s.MigrationDatabaseURL.Reveal(), APIURL: s.DatabaseURL.Reveal(), DeliveryURL: s.DeliveryDatabaseURL.Reveal(), Logger: logger}
+	cfg := store.MigrateConfig{URL: s.MigrationDatabaseURL.Reveal(), APIURL: s.DatabaseURL.Reveal(), DeliveryURL: s.DeliveryDatabaseURL.Reveal(), Program: versionText(), Logger: logger}
 	if cfg.URL == "" {
 		cfg.URL = cfg.APIURL
 	}

@@ -126,7 +126,7 @@ func (in *inspection) failed(check string, err error) bool {
 
 func (in *inspection) sqlite(ctx context.Context) {
 	path := in.cfg.Path
-	in.say("database", HealthOK, "", "SQLite, %s, schema version %d", path, SchemaVersion())
+	in.say("database", HealthOK, "", "SQLite, %s, schema version %d", path, in.s.schema)
 	if free, err := freeBytes(filepath.Dir(path)); err == nil {
 		limit, h := in.s.cfg.MinFreeBytes, HealthOK
 		if limit > 0 && free < limit {
@@ -179,7 +179,7 @@ func (in *inspection) postgres(ctx context.Context) {
 	case number < leastPostgres:
 		h, mend = HealthFail, "use PostgreSQL 15 or newer"
 	}
-	in.say("database", h, mend, "PostgreSQL %s, schema version %d, answers in %s", text, SchemaVersion(), took.Round(10*time.Microsecond))
+	in.say("database", h, mend, "PostgreSQL %s, schema version %d, answers in %s", text, in.s.schema, took.Round(10*time.Microsecond))
 	in.isolation(ctx)
 
 	h, mend = HealthOK, "set fsync and full_page_writes on, and synchronous_commit to on or stricter: until then a crash of the database loses what was accepted"

@@ -50,9 +50,10 @@ const defaultConns = 10
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
-	cfg   Config
-	db    database
-	clock clock
+	schema int64 // version of the tables when they were opened
+	cfg    Config
+	db     database
+	clock  clock
 	// node is who tells the other nodes what was accepted; nil: nobody does.
 	node atomic.Pointer[Node]
 	spooler

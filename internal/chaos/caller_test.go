@@ -77,6 +77,18 @@ func (c *caller) ask(ctx context.Context, method, path, once string, body, into 
 	return json.Unmarshal(answer, into)
 }
 
+// askOn asks until there is an answer that is not "later".
+func (c *caller) askOn(ctx context.Context, method, path string, body, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := c.ask(ctx, method, path, "", body, into)
+		if err == nil || !later(err) || !pause(ctx, 50*time.Millisecond) {
+			return err
+		}
+	}
+}
+
 // post hands a message in once; once is the Idempotency-Key, empty for none. What was answered goes into the ledger.
 func (c *caller) post(ctx context.Context, e *entry, once string, body map[string]any, l *ledger) error {
 	var made struct{ ID string }
@@ -105,7 +117,7 @@ func (c *caller) insist(ctx context.Context, e *entry, body map[string]any, l *l
 // keepPosting hands in messages, one after the other, until ctx ends: some once, some until they are accepted, for which
 // last says how long that may take after the end. It returns the first answer that should not be.
 func (w *world) keepPosting(ctx, last context.Context, r *rand.Rand) error {
-	for pause(ctx, time.Duration(5+r.IntN(20))*time.Millisecond) {
+	for pause(ctx, w.think(r)) {
 		e := w.ledger.add(r.IntN(2) == 0)
 		size := 1000
 		if r.IntN(12) == 0 {
@@ -126,6 +138,15 @@ func (w *world) keepPosting(ctx, last context.Context, r *rand.Rand) error {
 	return nil
 }
 
+// think is how long a caller waits between messages. Several nodes with their two databases are several times the work.
+func (w *world) think(r *rand.Rand) time.Duration {
+	d := time.Duration(5+r.IntN(20)) * time.Millisecond
+	if w.database == cluster {
+		d *= 5
+	}
+	return d
+}
+
 // letter is the request for a message.
 func letter(e *entry, relay string, size int) map[string]any {
 	const words = "Dear Zoë, thank you for your order of crêpes from the café near Łódź. "
@@ -135,7 +156,7 @@ func letter(e *entry, relay string, size int) map[string]any {
 	}
 	return map[string]any{
 		"from": "shop@example.com", "to": []string{"zoe@example.net"}, "subject": "Receipt " + e.id, "on_unknown": unknown, "relay_id": relay,
-		"text_body": strings.Repeat(words, size/len(words)+1), "headers": map[string]string{idField: e.id},
+		"text_body": strings.Repeat(words, size/len(words)+1), "headers": map[string]string{idField: e.id, relayField: relay},
 	}
 }
 

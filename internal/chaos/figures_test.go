@@ -21,6 +21,11 @@ type figures struct {
 	twice, lost                   int
 	longest, took                 time.Duration
 	recovery                      map[string][]time.Duration // by fault
+	takeover                      map[string][]time.Duration // by fault, of each relay of the broken node
+}
+
+func newFigures() figures {
+	return figures{recovery: map[string][]time.Duration{}, takeover: map[string][]time.Duration{}}
 }
 
 func (f *figures) add(g figures) {
@@ -35,11 +40,11 @@ func (f *figures) add(g figures) {
 	f.twice += g.twice
 	f.lost += g.lost
 	f.longest = max(f.longest, g.longest)
-	if f.recovery == nil {
-		f.recovery = map[string][]time.Duration{}
-	}
 	for name, times := range g.recovery {
 		f.recovery[name] = append(f.recovery[name], times...)
+	}
+	for name, times := range g.takeover {
+		f.takeover[name] = append(f.takeover[name], times...)
 	}
 }
 
@@ -66,16 +71,27 @@ func (f *figures) table() string {
 		fmt.Fprintf(&b, "| %s | %d |\n", line.name, line.n)
 	}
 	fmt.Fprintf(&b, "| longest round | %.1f s |\n| all rounds | %.0f s |\n", f.longest.Seconds(), f.took.Seconds())
-	b.WriteString("\n| until a new message is accepted and arrives, after | times | median | longest |\n|---|---:|---:|---:|\n")
-	for _, name := range slices.Sorted(maps.Keys(f.recovery)) {
-		times := slices.Sorted(slices.Values(f.recovery[name]))
-		fmt.Fprintf(&b, "| %s | %d | %.2f s | %.2f s |\n", name, len(times), times[len(times)/2].Seconds(), times[len(times)-1].Seconds())
+	b.WriteString(times("until a new message is accepted and arrives, after", f.recovery))
+	if len(f.takeover) > 0 {
+		b.WriteString(times("until another node sends for a relay of the broken node, after", f.takeover))
 	}
 	return b.String()
 }
 
-// report prints the figures, and writes them into the document if that was asked for.
-func (f *figures) report(t *testing.T) {
+// times is a table of how long something took.
+func times(title string, by map[string][]time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n| %s | times | median | longest |\n|---|---:|---:|---:|\n", title)
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		if sorted := slices.Sorted(slices.Values(by[name])); len(sorted) > 0 {
+			fmt.Fprintf(&b, "| %s | %d | %.2f s | %.2f s |\n", name, len(sorted), sorted[len(sorted)/2].Seconds(), sorted[len(sorted)-1].Seconds())
+		}
+	}
+	return b.String()
+}
+
+// report prints the figures, and writes them into the document if that was asked for, where it has a place of this name.
+func (f *figures) report(t *testing.T, place string) {
 	t.Helper()
 	if f.rounds == 0 {
 		return
@@ -85,7 +101,8 @@ func (f *figures) report(t *testing.T) {
 	if !*figuresFlag || t.Failed() {
 		return
 	}
-	const path, begin, end = "../../docs/reliability.md", "<!-- begin figures -->\n", "<!-- end figures -->"
+	const path = "../../docs/reliability.md"
+	begin, end := "<!-- begin "+place+" -->\n", "<!-- end "+place+" -->"
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +110,7 @@ func (f *figures) report(t *testing.T) {
 	before, rest, ok := strings.Cut(string(text), begin)
 	_, after, also := strings.Cut(rest, end)
 	if !ok || !also {
-		t.Fatalf("%s has no place for figures", path)
+		t.Fatalf("%s has no place for %s", path, place)
 	}
 	table = fmt.Sprintf("\nRun of %s.\n\n%s\n", time.Now().UTC().Format(time.DateOnly), table)
 	if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {

@@ -73,7 +73,7 @@ func (w *world) decide(t *testing.T) {
 		if states[e.message].State != stateUnknown {
 			continue
 		}
-		if err := w.caller.ask(t.Context(), http.MethodPost, "/v1/messages/"+e.message+"/retry", "", struct{}{}, nil); err != nil {
+		if err := w.caller.askOn(t.Context(), http.MethodPost, "/v1/messages/"+e.message+"/retry", struct{}{}, nil); err != nil {
 			t.Errorf("message %s is unknown and cannot be sent again: %v", e.message, err)
 			continue
 		}
@@ -97,7 +97,7 @@ func (w *world) states(ctx context.Context, n int) (map[string]api.Message, erro
 		if after != "" {
 			query.Set("after", after)
 		}
-		if err := w.caller.ask(ctx, http.MethodGet, "/v1/messages?"+query.Encode(), "", nil, &page); err != nil {
+		if err := w.caller.askOn(ctx, http.MethodGet, "/v1/messages?"+query.Encode(), nil, &page); err != nil {
 			return nil, err
 		}
 		for _, m := range page.Data {
@@ -114,7 +114,7 @@ func (w *world) states(ctx context.Context, n int) (map[string]api.Message, erro
 func (w *world) story(t *testing.T, id string) *api.MessageDetail {
 	t.Helper()
 	var m api.MessageDetail
-	err := w.caller.ask(t.Context(), http.MethodGet, "/v1/messages/"+id, "", nil, &m)
+	err := w.caller.askOn(t.Context(), http.MethodGet, "/v1/messages/"+id, nil, &m)
 	if refused, ok := errors.AsType[*refusedError](err); ok && refused.status == http.StatusNotFound {
 		return nil
 	}

@@ -16,10 +16,14 @@ import (
 )
 
 var (
-	roundsFlag  = flag.Int("rounds", 5, "how many rounds TestRounds makes")
+	roundsFlag  = flag.Int("rounds", shortRounds, "how many rounds TestRounds makes")
+	clusterFlag = flag.Int("cluster", shortRounds, "how many rounds TestCluster makes")
 	seedFlag    = flag.Uint64("seed", 0, "the seed of the first round; 0: a random one")
-	figuresFlag = flag.Bool("figures", false, "write the figures of TestRounds into docs/reliability.md")
+	figuresFlag = flag.Bool("figures", false, "write the figures of TestRounds or TestCluster into docs/reliability.md")
 )
+
+// shortRounds is how many there are in `make test`, chosen so that every fault is in them.
+const shortRounds = 5
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -32,7 +36,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// built is the program, once for all tests: as it is released, without the race detector, which would be another program.
+// built is the program, once for all tests: as it is released, but for its clock, which can be set, see overlay. It is built without the
+// race detector, which would be another program.
 var built struct {
 	once sync.Once
 	dir  string
@@ -52,7 +57,11 @@ func program(t *testing.T) string {
 		// Not the test's context: the program is for all tests.
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 		defer cancel()
-		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(built.dir, "postrider"), "../../cmd/postrider")
+		var list string
+		if list, built.err = overlay(built.dir); built.err != nil {
+			return
+		}
+		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-overlay", list, "-o", filepath.Join(built.dir, "postrider"), "../../cmd/postrider")
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := c.CombinedOutput(); err != nil {
 			built.err = errors.Join(err, errors.New(string(out)))

@@ -53,8 +53,8 @@ func TestOneKey(t *testing.T) {
 		// The first one dies at once, most likely before it has answered anybody, the second one between answers.
 		for _, answers := range []int64{0, 30} {
 			within(t, fmt.Sprintf("%d requests are answered", answers), func() bool { return done.Load() >= answers })
-			w.node.kill(t)
-			w.node.start(t)
+			w.nodes[0].kill(t)
+			w.nodes[0].start(t)
 		}
 		group.Wait()
 		close(wrong)
@@ -100,9 +100,9 @@ func TestFinalReplyDropped(t *testing.T) {
 				t.Fatal(err)
 			}
 			within(t, "another message arrives", func() bool { return w.receiver.count(e.id) == 1 })
-			w.node.kill(t)
-			w.node.start(t)
-			w.node.ready(t, w.caller.client, w.caller.url)
+			w.nodes[0].kill(t)
+			w.nodes[0].start(t)
+			w.nodes[0].ready(t)
 		}
 		w.settle(t, w.ledger.all())
 		w.judge(t, w.ledger.all(), nil)

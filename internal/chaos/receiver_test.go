@@ -14,6 +14,9 @@ import (
 // idField is the header field by which messages are told apart.
 const idField = "X-Chaos-Id"
 
+// relayField is the one that has the id of the relay that it goes by.
+const relayField = "X-Chaos-Relay"
+
 // think is how long the relay takes for each message before its final reply, so that at any moment some wait for theirs.
 const think = 15 * time.Millisecond
 
@@ -26,13 +29,15 @@ type receiver struct {
 	server *smtptest.Server // nil while it is stopped
 	copies map[string]int
 	total  int
-	broken int // messages without an id
+	broken int               // messages without an id
+	drains map[string]string // which node sent last, by relay
+	over   *takeover         // what is looked at just now, if anything is
 }
 
 // startReceiver starts one at an address of its own.
 func startReceiver(t *testing.T) *receiver {
 	t.Helper()
-	r := &receiver{copies: map[string]int{}}
+	r := &receiver{copies: map[string]int{}, drains: map[string]string{}}
 	r.cfg = smtptest.Config{Addr: freeAddress(t), TLSAddr: "-", KeepRecords: -1, OnTransaction: r.take}
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
@@ -85,9 +90,9 @@ func (r *receiver) behave(rules ...smtptest.Rule) {
 
 // take counts a message, before the client is told.
 func (r *receiver) take(tx smtptest.Transaction) {
-	id := ""
+	id, relay := "", ""
 	if m, err := mail.ReadMessage(bufio.NewReader(bytes.NewReader(tx.Content))); err == nil {
-		id = m.Header.Get(idField)
+		id, relay = m.Header.Get(idField), m.Header.Get(relayField)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,6 +102,8 @@ func (r *receiver) take(tx smtptest.Transaction) {
 		return
 	}
 	r.copies[id]++
+	r.drains[relay] = tx.Hello
+	r.over.sent(relay, tx.Hello)
 }
 
 // count is how many copies of a message arrived.

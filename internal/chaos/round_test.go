@@ -44,7 +44,7 @@ func random(database string, r *rand.Rand) plan {
 	p := plan{database: database}
 	for range 3 + r.IntN(3) {
 		s := step{possible[r.IntN(len(possible))]}
-		if other := possible[r.IntN(len(possible))]; r.IntN(2) == 0 && other.part != s[0].part {
+		if other := possible[r.IntN(len(possible))]; r.IntN(2) == 0 && (other.part != s[0].part || other.part == partNode) {
 			s = append(s, other)
 		}
 		p.steps = append(p.steps, s)
@@ -73,7 +73,7 @@ func TestRounds(t *testing.T) {
 	}
 	plans := short(t)
 	var mu sync.Mutex
-	var all figures
+	all := newFigures()
 	begun := time.Now()
 	// rounds makes those of all rounds that are for a database.
 	rounds := func(t *testing.T, database string, run func(t *testing.T, p plan, r *rand.Rand) figures) {
@@ -130,7 +130,7 @@ func TestRounds(t *testing.T) {
 		})
 	})
 	all.took = time.Since(begun)
-	all.report(t)
+	all.report(t, "figures")
 }
 
 // finish looks again at all that was ever counted, when what was sent again after its round shows too.
@@ -145,7 +145,8 @@ func (w *world) finish(t *testing.T) {
 func (w *world) round(t *testing.T, p plan, r *rand.Rand) figures {
 	t.Helper()
 	begun := time.Now()
-	got := figures{rounds: 1, recovery: map[string][]time.Duration{}}
+	got := newFigures()
+	got.rounds = 1
 	old := len(w.ledger.all())
 	last, giveUp := context.WithTimeout(t.Context(), 2*patience)
 	defer giveUp()
@@ -174,7 +175,7 @@ func (w *world) round(t *testing.T, p plan, r *rand.Rand) figures {
 	w.judge(t, entries, &got)
 	got.longest = time.Since(begun)
 	if t.Failed() {
-		t.Fatalf("the round failed; the end of the service's log:\n%s", w.node.tail())
+		t.Fatalf("the round failed; the end of the log:\n%s", w.tails())
 	}
 	return got
 }
@@ -191,23 +192,52 @@ func (w *world) strike(t *testing.T, s step, r *rand.Rand, got *figures) {
 	t.Helper()
 	var mends []func()
 	var names []string
+	struck := map[*node]bool{}
 	for _, f := range s {
-		mends = append(mends, f.strike(t, w, r))
-		names = append(names, f.name)
+		n := w.victim(struck, r)
+		struck[n] = true
+		name := f.name
+		if len(s) > 1 {
+			name = twoAtOnce
+		}
+		if f.part == partNode {
+			w.receiver.watch(n.name)
+		}
+		mends = append(mends, f.strike(t, blow{w, n, r}))
+		names = append(names, name)
 		// Not a wait for something: this is how long the fault lasts.
-		pause(t.Context(), f.lasts+time.Duration(r.Int64N(int64(2*f.lasts))))
+		pause(t.Context(), f.time(r))
+		if f.part == partNode {
+			w.takenOver(t, f, len(s) == 1, got)
+		}
 	}
 	r.Shuffle(len(mends), func(i, j int) { mends[i], mends[j] = mends[j], mends[i] })
 	for _, mend := range mends {
 		mend()
 	}
-	name := strings.Join(names, " + ")
-	if len(names) == 1 {
-		got.recovery[name] = append(got.recovery[name], w.probe(t, r))
-	} else {
-		got.recovery[twoAtOnce] = append(got.recovery[twoAtOnce], w.probe(t, r))
-	}
+	got.recovery[names[0]] = append(got.recovery[names[0]], w.probe(t, r))
 	got.faults += len(s)
+	if w.database == cluster {
+		for _, n := range w.nodes {
+			if n.runs() {
+				n.ready(t)
+			}
+		}
+	}
+}
+
+// victim is a node to be broken that is not yet.
+func (w *world) victim(struck map[*node]bool, r *rand.Rand) *node {
+	var possible []*node
+	for _, n := range w.nodes {
+		if n.runs() && !struck[n] {
+			possible = append(possible, n)
+		}
+	}
+	if len(possible) == 0 {
+		return w.nodes[0]
+	}
+	return possible[r.IntN(len(possible))]
 }
 
 func (f figures) String() string {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,20 +29,19 @@ const (
 // diskSize is that of the small disk. The service accepts nothing while less than 256 MiB are free.
 const diskSize = 640 << 20
 
-// world is a service with all that it needs: a database, a relay, and lines to both that can be cut.
+// world is a service with all that it needs: a database, a relay, and lines to both that can be cut. The service is one node or,
+// see newCluster, several.
 type world struct {
 	database string
-	node     *node
+	nodes    []*node
 	caller   *caller
-	data     string // the data directory
 	disk     string // where the small disk is mounted; empty: there is none
 
-	pg     *pgtest.Server // nil with SQLite
-	pgLine *relaytest.Proxy
+	pg      *pgtest.Server // nil with SQLite
+	standby *pgtest.Server // nil: pg has none
 
 	receiver *receiver
-	line     *relaytest.Proxy
-	relays   [2]string // ids of the two ways to the receiver: straight, and by the line
+	relays   []string // ids of the ways to the receiver
 
 	ledger *ledger
 }
@@ -51,56 +51,87 @@ func newWorld(t *testing.T, database string, server *pgtest.Server) *world {
 	t.Helper()
 	w := &world{database: database, pg: server, ledger: newLedger()}
 	dir := t.TempDir()
-	w.data = filepath.Join(dir, "data")
+	data := filepath.Join(dir, "data")
 	if database == tinyDisk {
 		w.mount(t)
-		w.data = filepath.Join(w.disk, "data")
+		data = filepath.Join(w.disk, "data")
 	}
 	w.receiver = startReceiver(t)
-	w.line = relaytest.StartProxy(t, w.receiver.cfg.Addr, 0)
-	listen := freeAddress(t)
-	w.node = &node{program: program(t), log: filepath.Join(dir, "serve.log"), env: []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
-		"POSTRIDER_DATA=" + w.data,
-		"POSTRIDER_LISTEN=" + listen,
-		"POSTRIDER_RATE_LIMIT=off", "POSTRIDER_RATE_LIMIT_API_KEY=off",
-		"POSTRIDER_EGRESS_ALLOW=127.0.0.0/8",
-		"POSTRIDER_EGRESS_PORTS=" + port(t, w.receiver.cfg.Addr) + "," + port(t, w.line.Addr),
-	}}
+	n := w.node(t, "node0.chaos.test", dir, data)
+	n.line = relaytest.StartProxy(t, w.receiver.cfg.Addr, 0)
+	n.env = append(n.env, "POSTRIDER_RATE_LIMIT=off", "POSTRIDER_RATE_LIMIT_API_KEY=off",
+		"POSTRIDER_EGRESS_PORTS="+port(t, w.receiver.cfg.Addr)+","+port(t, n.line.Addr))
 	if server != nil {
-		w.pgLine = relaytest.StartProxy(t, server.Addr, 0)
-		w.node.env = append(w.node.env, "POSTRIDER_DATABASE_URL="+through(t, server.AdminURL(server.Database(t)), w.pgLine.Addr))
-		w.node.run(t, nil, "migrate")
+		line := relaytest.StartProxy(t, server.Addr, 0)
+		n.pgLines = append(n.pgLines, line)
+		n.env = append(n.env, "POSTRIDER_DATABASE_URL="+through(t, server.AdminURL(server.Database(t)), line.Addr))
+		n.run(t, nil, "migrate")
 	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	w.caller = &caller{url: n.url, key: setUp(t, n), client: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
+	n.start(t)
+	n.ready(t)
+	w.relays = []string{w.relay(t, "straight", w.receiver.cfg.Addr, nil), w.relay(t, "by the line", n.line.Addr, nil)}
+	return w
+}
+
+// node makes a node that does not run yet. It is stopped at the end of the test.
+func (w *world) node(t *testing.T, name, dir, data string) *node {
+	t.Helper()
+	listen := freeAddress(t)
+	n := &node{name: name, url: "http://" + listen, program: program(t), data: data, log: filepath.Join(dir, "serve.log"), env: []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
+		"POSTRIDER_DATA=" + data,
+		"POSTRIDER_HOSTNAME=" + name,
+		"POSTRIDER_LISTEN=" + listen,
+		"POSTRIDER_EGRESS_ALLOW=127.0.0.0/8",
+	}}
+	w.nodes = append(w.nodes, n)
+	t.Cleanup(func() {
+		n.stop(t)
+		n.keepLog(t)
+	})
+	return n
+}
+
+// setUp makes the first tenant and gives an API key of its admin.
+func setUp(t *testing.T, n *node) string {
+	t.Helper()
 	var made struct {
 		APIKey string `json:"api_key"`
 	}
-	w.node.run(t, &made, "setup", "--tenant", "first", "--email", "admin@example.com", "--json")
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	t.Cleanup(transport.CloseIdleConnections)
-	w.caller = &caller{url: "http://" + listen, key: made.APIKey, client: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
-	w.node.start(t)
-	t.Cleanup(func() {
-		w.node.stop(t)
-		w.node.keepLog(t)
-	})
-	w.node.ready(t, w.caller.client, w.caller.url)
-	w.relays = [2]string{w.relay(t, "straight", w.receiver.cfg.Addr), w.relay(t, "by the line", w.line.Addr)}
-	return w
+	n.run(t, &made, "setup", "--tenant", "first", "--email", "admin@example.com", "--json")
+	return made.APIKey
+}
+
+// tails are the ends of the nodes' logs.
+func (w *world) tails() string {
+	var b strings.Builder
+	for _, n := range w.nodes {
+		fmt.Fprintf(&b, "%s:\n%s\n", n.name, n.tail())
+	}
+	return b.String()
 }
 
 // relay registers an address as a relay. Refused messages come again soon: the waits of the usual schedule are for
 // relays that are away for hours.
-func (w *world) relay(t *testing.T, name, address string) string {
+func (w *world) relay(t *testing.T, name, address string, limits map[string]int) string {
 	t.Helper()
-	number, err := strconv.Atoi(port(t, address))
+	host, digits, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(digits)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var made struct{ ID string }
-	err = w.caller.ask(t.Context(), http.MethodPost, "/v1/relays", "", map[string]any{
-		"name": name, "host": "127.0.0.1", "port": number, "tls": "none", "retry_schedule": []string{"1s"},
-	}, &made)
+	request := map[string]any{"name": name, "host": host, "port": number, "tls": "none", "retry_schedule": []string{"1s"}}
+	if limits != nil {
+		request["limits"] = limits
+	}
+	err = w.caller.ask(t.Context(), http.MethodPost, "/v1/relays", "", request, &made)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,13 +175,13 @@ func (w *world) probe(t *testing.T, r *rand.Rand) time.Duration {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := w.caller.insist(ctx, e, letter(e, relay, 500), w.ledger); err != nil {
-		t.Fatalf("no message is accepted within %v after the last fault: %v\n%s", patience, err, w.node.tail())
+		t.Fatalf("no message is accepted within %v after the last fault: %v\n%s", patience, err, w.tails())
 	}
 	for w.receiver.count(e.id) == 0 {
 		if !pause(ctx, 5*time.Millisecond) {
 			var story any
 			err := w.caller.ask(t.Context(), http.MethodGet, "/v1/messages/"+e.message+"/explain", "", nil, &story)
-			t.Fatalf("a message that was accepted after the last fault did not arrive within %v: %v %v\n%s", patience, story, err, w.node.tail())
+			t.Fatalf("a message that was accepted after the last fault did not arrive within %v: %v %v\n%s", patience, story, err, w.tails())
 		}
 	}
 	return time.Since(begun)

@@ -17,7 +17,6 @@ type Proxy struct {
 	// Addr is the loopback address to connect to, as host:port.
 	Addr string
 
-	target string
 	rtt    time.Duration
 	listen net.Listener
 	ctx    context.Context
@@ -25,9 +24,10 @@ type Proxy struct {
 	wg     sync.WaitGroup
 	gates  [2]gate // by direction
 
-	mu    sync.Mutex
-	links map[*link]struct{}
-	count ProxyCounters
+	mu     sync.Mutex
+	target string
+	links  map[*link]struct{}
+	count  ProxyCounters
 }
 
 // ProxyCounters are sums over all connections of a proxy so far.
@@ -50,7 +50,14 @@ type ProxyCounters struct {
 // connections are cut.
 func StartProxy(t testing.TB, target string, rtt time.Duration) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return StartProxyAt(t, "127.0.0.1:0", target, rtt)
+}
+
+// StartProxyAt is StartProxy at an address of the caller's choice, such as one
+// with the port of another proxy and another address of 127.0.0.0/8.
+func StartProxyAt(t testing.TB, address, target string, rtt time.Duration) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatalf("relaytest: start proxy: %v", err)
 	}
@@ -71,6 +78,20 @@ func (p *Proxy) Close() {
 	_ = p.listen.Close()
 	p.Cut()
 	p.wg.Wait()
+}
+
+// Retarget has new connections go to another server (host:port), as a changed
+// route does. Present ones stay where they are.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
+func (p *Proxy) targetNow() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target
 }
 
 // Counters returns the sums so far.

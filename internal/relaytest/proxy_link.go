@@ -77,7 +77,7 @@ func (l *link) run() {
 		return
 	}
 	var d net.Dialer
-	server, err := d.DialContext(l.ctx, "tcp", l.proxy.target)
+	server, err := d.DialContext(l.ctx, "tcp", l.proxy.targetNow())
 	if err != nil {
 		// The real client would have seen a refused connection: the nearest
 		// thing to that is a reset.

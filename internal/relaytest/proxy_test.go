@@ -175,3 +175,45 @@ func TestProxyEndsOfConnections(t *testing.T) {
 		}
 	}
 }
+
+// New connections go to where the proxy points now; present ones stay.
+func TestProxyRetarget(t *testing.T) {
+	greet := func(text string) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, text)
+				_ = c.Close()
+			}
+		}()
+		return l.Addr().String()
+	}
+	read := func(address string) string {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		text, err := io.ReadAll(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	p := relaytest.StartProxyAt(t, "127.0.0.2:0", greet("one"), 0)
+	if got := read(p.Addr); got != "one" {
+		t.Fatalf("got %q", got)
+	}
+	p.Retarget(greet("two"))
+	if got := read(p.Addr); got != "two" {
+		t.Errorf("got %q after the change", got)
+	}
+}

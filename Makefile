@@ -10,7 +10,7 @@ export FUZZTIME
 .PHONY: help
 help: ## print this
 	@echo 'make TARGET, where TARGET is one of'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## send a message with an attachment through a server of our own and show what arrived
@@ -53,6 +53,11 @@ bench-service: ## measure the service on SQLite and PostgreSQL, in one run
 chaos: ## break the running service ROUNDS times, count what arrives, write the figures (ROUNDS=100)
 	@scripts/test-deps.sh
 	$(GO) test ./internal/chaos -count=1 -v -timeout 5h -run '^TestRounds$$' -args -rounds $(ROUNDS) -figures
+
+.PHONY: chaos-cluster
+chaos-cluster: ## break a cluster of three nodes ROUNDS times, count what arrives, write the figures (ROUNDS=100)
+	@scripts/test-deps.sh
+	$(GO) test ./internal/chaos -count=1 -v -timeout 5h -run '^TestCluster$$' -args -cluster $(ROUNDS) -worlds 4 -figures
 
 .PHONY: tools
 tools: bin/golangci-lint ## build the pinned tools (golangci-lint, benchstat) into bin/

@@ -10,22 +10,17 @@ import (
 	"github.com/postrider/postrider/internal/pgtest"
 )
 
-// shortCluster are the rounds of `make test`: every fault of several nodes at least once, those that take long beside each other.
-// Each of the lists is for a world of its own.
-func shortCluster(t *testing.T) [][]plan {
+// shortCluster are the rounds of `make test`: every fault of several nodes at least once, those that take long first.
+func shortCluster(t *testing.T) []plan {
 	t.Helper()
 	p := func(steps ...step) plan { return plan{cluster, steps} }
 	s := func(names ...string) step { return named(t, names...) }
-	return [][]plan{
-		{
-			p(s(stopNode), s(killNode)),
-			p(s(jumpClock, dropReply), s(replaceNode), s(cutNodeRelay)),
-		}, {
-			p(s(stallNodeDatabase), s(killDatabase), s(jumpClock, killNode)),
-		}, {
-			p(s(failOver), s(cutNodeDatabase), s(pauseNodeDatabase, killRelay), s(stallNodeRelay)),
-			p(s(stopNode, stallNodeDatabase), s(failOver, killNode)),
-		},
+	return []plan{
+		p(s(stopNode, stallNodeDatabase), s(failOver, killNode)),
+		p(s(stallNodeDatabase), s(killDatabase), s(jumpClock, killNode)),
+		p(s(stopNode), s(killNode)),
+		p(s(jumpClock, dropReply), s(replaceNode), s(cutNodeRelay)),
+		p(s(failOver), s(cutNodeDatabase), s(pauseNodeDatabase, killRelay), s(stallNodeRelay)),
 	}
 }
 
@@ -41,9 +36,13 @@ func TestCluster(t *testing.T) {
 	var mu sync.Mutex
 	all := newFigures()
 	begun := time.Now()
-	rounds := make(chan uint64, *clusterFlag)
+	type round struct {
+		n    int
+		seed uint64
+	}
+	rounds := make(chan round, *clusterFlag) // for whichever world is done with the one before
 	for n := range *clusterFlag {
-		rounds <- first + uint64(n)
+		rounds <- round{n, first + uint64(n)}
 	}
 	close(rounds)
 	one := func(t *testing.T, w *world, p plan, seed uint64, r *rand.Rand) {
@@ -56,22 +55,21 @@ func TestCluster(t *testing.T) {
 		all.add(got)
 	}
 	t.Run("in", func(t *testing.T) {
-		plans := shortCluster(t)
-		for i := range min(len(plans), *clusterFlag) {
+		var plans []plan
+		if *clusterFlag == shortRounds && *seedFlag == 0 {
+			plans = shortCluster(t)
+		}
+		for i := range min(*worldsFlag, *clusterFlag) {
 			t.Run(strconv.Itoa(i), func(t *testing.T) {
 				t.Parallel()
 				w := newCluster(t, pgtest.Start(t, pgtest.Config{}), true)
-				switch {
-				case *clusterFlag == shortRounds && *seedFlag == 0:
-					for n, p := range plans[i] {
-						seed := first + uint64(100*i+n)
-						one(t, w, p, seed, rand.New(rand.NewPCG(seed, 1)))
+				for round := range rounds {
+					r := rand.New(rand.NewPCG(round.seed, 1))
+					p := random(cluster, r)
+					if plans != nil {
+						p = plans[round.n]
 					}
-				default:
-					for seed := range rounds {
-						r := rand.New(rand.NewPCG(seed, 1))
-						one(t, w, random(cluster, r), seed, r)
-					}
+					one(t, w, p, round.seed, r)
 				}
 				w.finish(t)
 			})

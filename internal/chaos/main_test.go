@@ -18,6 +18,7 @@ import (
 var (
 	roundsFlag  = flag.Int("rounds", shortRounds, "how many rounds TestRounds makes")
 	clusterFlag = flag.Int("cluster", shortRounds, "how many rounds TestCluster makes")
+	worldsFlag  = flag.Int("worlds", 3, "how many clusters TestCluster has beside each other")
 	seedFlag    = flag.Uint64("seed", 0, "the seed of the first round; 0: a random one")
 	figuresFlag = flag.Bool("figures", false, "write the figures of TestRounds or TestCluster into docs/reliability.md")
 )
@@ -25,7 +26,14 @@ var (
 // shortRounds is how many there are in `make test`, chosen so that every fault is in them.
 const shortRounds = 5
 
+// together is how many tests run at the same time. Most of their time is waiting.
+const together = "8"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", together); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if built.dir != "" {
 			if err := os.RemoveAll(built.dir); err != nil {

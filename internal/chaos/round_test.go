@@ -67,6 +67,7 @@ func (p plan) String() string {
 // TestRounds breaks the service round after round. Each round has a seed, and `-args -rounds 1 -seed N` makes it again.
 func TestRounds(t *testing.T) {
 	program(t) // or skip
+	t.Parallel()
 	first := *seedFlag
 	if first == 0 {
 		first = rand.Uint64N(1 << 40)

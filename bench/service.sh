@@ -1,7 +1,6 @@
 #!/bin/sh
 # Builds the runner for the service and starts it; README.md in this directory explains
-# it. Needs Go; PostgreSQL in /usr/lib/postgresql unless -databases sqlite is given, and
-# Redis for the part chain. Example: bench/service.sh -databases sqlite -parts send
+# it and says what it needs. Example: bench/service.sh -databases sqlite -parts send
 set -eu
 cd "$(dirname "$0")"
 mkdir -p out/bin

@@ -15,6 +15,12 @@ import (
 	"time"
 )
 
+// noLimit is more messages than any run gets to; noAim longer than any takes.
+const (
+	noLimit = 1 << 40
+	noAim   = 24 * time.Hour
+)
+
 // caller is one tenant's program.
 type caller struct {
 	url, key string
@@ -27,7 +33,9 @@ func (c *caller) ask(ctx context.Context, method, path string, body []byte, into
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -52,18 +60,35 @@ func (c *caller) ask(ctx context.Context, method, path string, body []byte, into
 // words fill the bodies: some characters beyond ASCII, as people write.
 const words = "Dear Zoë, thank you for your order of crêpes from the café near Łódź. "
 
-// letter is the request for a message whose text and HTML have about size octets.
-func letter(relay, id string, size int) []byte {
-	text := strings.Repeat(words, size/2/len(words)+1)
+// content is the message that everything is measured with: text and HTML of together about 2 KB.
+type content struct{ from, to, subject, text, html string }
+
+func letterOf() content {
+	half := strings.Repeat(words, 1024/len(words)+1)[:1024]
+	return content{"Shop <shop@example.com>", "zoe@example.net", "Your receipt – Größe 42", half, "<p>" + half + "</p>"}
+}
+
+// letter is our request for that message.
+func letter(relay, id string) []byte {
+	c := letterOf()
 	b, err := json.Marshal(map[string]any{
-		"from": "Shop <shop@example.com>", "to": []string{"zoe@example.net"}, "subject": "Your receipt – Größe 42",
-		"text_body": text[:size/2], "html_body": "<p>" + text[:size/2] + "</p>",
+		"from": c.from, "to": []string{c.to}, "subject": c.subject, "text_body": c.text, "html_body": c.html,
 		"headers": map[string]string{"X-Bench-Id": id}, "relay_id": relay,
 	})
 	if err != nil {
 		panic(err) // strings only
 	}
 	return b
+}
+
+// send hands over one message of a worker; the message's number is unlike all others of the run.
+type send func(ctx context.Context, worker int, n int64) error
+
+// to is how a caller sends over a relay; ids begin with prefix.
+func (c *caller) to(relay, prefix string) send {
+	return func(ctx context.Context, _ int, n int64) error {
+		return c.ask(ctx, http.MethodPost, "/v1/messages", letter(relay, prefix+strconv.FormatInt(n, 10)), nil)
+	}
 }
 
 // load is what several callers at once saw.
@@ -76,14 +101,17 @@ type load struct {
 func (l load) rate() float64 { return float64(l.n) / l.took.Seconds() }
 
 // at is a percentile of the waits for an answer, in milliseconds.
-func (l load) at(percent int) float64 {
-	slices.Sort(l.waits)
-	return float64(l.waits[(len(l.waits)-1)*percent/100].Microseconds()) / 1000
+func (l load) at(percent int) float64 { return percentile(l.waits, percent) }
+
+// percentile of some times, in milliseconds.
+func percentile(waits []time.Duration, percent int) float64 {
+	slices.Sort(waits)
+	return ms(waits[(len(waits)-1)*percent/100])
 }
 
 // post lets callers send messages at the same time until limit messages are accepted or
-// aim is over. Ids begin with prefix.
-func (c *caller) post(ctx context.Context, callers, limit int, aim time.Duration, relay, prefix string) (load, error) {
+// aim is over.
+func post(ctx context.Context, callers, limit int, aim time.Duration, do send) (load, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	waits := make([][]time.Duration, callers)
@@ -97,9 +125,8 @@ func (c *caller) post(ctx context.Context, callers, limit int, aim time.Duration
 				if n > int64(limit) {
 					return
 				}
-				body := letter(relay, prefix+strconv.FormatInt(n, 10), 2048)
 				at := time.Now()
-				if err := c.ask(ctx, http.MethodPost, "/v1/messages", body, nil); err != nil {
+				if err := do(ctx, i, n); err != nil {
 					cancel(err)
 					return
 				}

@@ -217,8 +217,7 @@ func (t Tenant) Delete(ctx context.Context, id uuid.UUID, by Actor) error {
 			return err
 		}
 		b := &batch{}
-		b.exec(nil, "delete from messages where tenant_id = $1 and id = $2", t.id, id)
-		b.exec(nil, `delete from contents where tenant_id = $1 and id = $2`, t.id, content)
+		dropMessages(b, c.q, t.id, []finishedMessage{{id: id, content: content}})
 		if err := c.q.batch(ctx, b); err != nil {
 			return err
 		}

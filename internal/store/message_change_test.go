@@ -134,8 +134,14 @@ func TestDelete(t *testing.T) {
 				t.Errorf("content after deletion: %v", err)
 			}
 		}
-		if list := w.claim(t, 1); len(list) != 0 {
-			t.Errorf("left in the spool: %+v", list)
+		for _, table := range []string{"messages", "recipients", "attempts", "contents", "spool"} {
+			var n int
+			err := w.Run(t.Context(), uuid.Nil, store.ReadOnly, func(q store.TestTx) error {
+				return q.Row(t.Context(), "select count(*) from "+table, nil, &n)
+			})
+			if err != nil || n != 0 {
+				t.Errorf("%d rows of %s are left: %v", n, table, err)
+			}
 		}
 		if d := must[store.SpoolDepth](t)(w.SpoolDepth(t.Context())); d.Messages != 0 {
 			t.Errorf("%d wait", d.Messages)

@@ -103,15 +103,12 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, none
 		c.add("m.id in ("+openMessages+"null)", tenant)
 		c.add("m.state = ?", f.State)
 	case state == Deferred:
-		c.add("m.state = ?", f.State)
-		c.add("m.state not in ('queued', 'sent')")
+		c.add("m.other_state = ?", f.State)
 		c.add("s.claim is null")
 	case state == Sent:
 		c.add("m.state = ?", f.State)
 	default:
-		// As the index messages_state has it.
-		c.add("m.state = ?", f.State)
-		c.add("m.state not in ('queued', 'sent')")
+		c.add("m.other_state = ?", f.State)
 	}
 	return c, !slices.Contains(messageStates, f.State)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -94,6 +95,18 @@ func claimRows(ctx context.Context, t tx, req ClaimRequest, now time.Time) ([]Cl
 	})
 }
 
+const claimedMessages = `select m.id, m.content_id, m.created_at, m.give_up_at, m.mail_from, m.size, m.smtputf8, m.eight_bit, m.require_tls, m.test, m.dsn,
+	m.on_unknown, case when m.size <= $3 then (select c.data from contents c where c.tenant_id = m.tenant_id and c.id = m.content_id and c.piece = 0) end
+	from messages m `
+
+// claimedBy finds the rows m of the tenant $1 whose column id is one of $2, each by its key: see byKey.
+func claimedBy(t tx, id string) string {
+	if t.postgres() {
+		return "join (select $1::uuid as tenant_id, x.id from unnest($2::uuid[]) as x(id) offset 0) u on u.tenant_id = m.tenant_id and u.id = m." + id + " where true"
+	}
+	return "where m.tenant_id = $1 and m." + id + " " + oneOf(t, "$2")
+}
+
 // loadClaimed fills in what the spool's rows do not hold. Nobody else changes it while the claim stands.
 func loadClaimed(ctx context.Context, t tx, list []Claimed) error {
 	if len(list) == 0 {
@@ -108,6 +121,7 @@ func loadClaimed(ctx context.Context, t tx, list []Claimed) error {
 		all[i] = c.MessageID
 	}
 	b := &batch{}
+	byKey(b, t)
 	b.query(func(r *rows) error {
 		var id uuid.UUID
 		var c Claimed
@@ -120,9 +134,7 @@ func loadClaimed(ctx context.Context, t tx, list []Claimed) error {
 		c.Recipients = d.Recipients
 		*d = c
 		return nil
-	}, `select m.id, m.content_id, m.created_at, m.give_up_at, m.mail_from, m.size, m.smtputf8, m.eight_bit, m.require_tls, m.test, m.dsn,
-		m.on_unknown, case when m.size <= $3 then (select c.data from contents c where c.tenant_id = m.tenant_id and c.id = m.content_id and c.piece = 0) end
-		from messages m where m.tenant_id = $1 and m.id `+oneOf(t, "$2"), tenant, manyIDs(t, all), claimedContent)
+	}, claimedMessages+claimedBy(t, "id"), tenant, manyIDs(t, all), claimedContent)
 	b.query(func(r *rows) error {
 		var id uuid.UUID
 		var rc ClaimedRecipient
@@ -132,9 +144,15 @@ func loadClaimed(ctx context.Context, t tx, list []Claimed) error {
 		c := &list[place[id]]
 		c.Recipients = append(c.Recipients, rc)
 		return nil
-	}, `select message_id, n, address, state, notify, orcpt from recipients where tenant_id = $1 and message_id `+oneOf(t, "$2")+`
-		and (state in ('queued', 'deferred') or again) order by message_id, n`, tenant, manyIDs(t, all))
-	return t.batch(ctx, b)
+	}, "select m.message_id, m.n, m.address, m.state, m.notify, m.orcpt from recipients m "+claimedBy(t, "message_id")+
+		" and (m.state in ('queued', 'deferred') or m.again)", tenant, manyIDs(t, all))
+	if err := t.batch(ctx, b); err != nil {
+		return err
+	}
+	for i := range list {
+		slices.SortFunc(list[i].Recipients, func(a, b ClaimedRecipient) int { return cmp.Compare(a.N, b.N) })
+	}
+	return nil
 }
 
 // unclaim gives back what was just claimed.

@@ -248,7 +248,7 @@ func (g *recordGroup) load(b *batch, t tx) {
 		return nil
 	}, "select message_id, n, state, again from recipients where tenant_id = $1 and message_id "+oneOf(t, "$2")+" order by message_id, n",
 		g.tenant, manyIDs(t, all))
-	if len(gone) > 0 {
+	if len(gone) > 0 { // locked, so that none is removed before its attempt is written
 		b.query(func(r *rows) error {
 			var id uuid.UUID
 			row := &spoolRow{}
@@ -257,7 +257,7 @@ func (g *recordGroup) load(b *batch, t tx) {
 			}
 			g.gone[id] = row
 			return nil
-		}, "select id, relay_id, attempts from messages where tenant_id = $1 and id "+oneOf(t, "$2"), g.tenant, manyIDs(t, gone))
+		}, "select id, relay_id, attempts from messages where tenant_id = $1 and id "+oneOf(t, "$2")+forShare(t), g.tenant, manyIDs(t, gone))
 	}
 }
 

@@ -7,12 +7,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// acceptWriters is how many writers take accepts on PostgreSQL: while one waits for its commit to reach the disk, the other
-// prepares.
-const acceptWriters = 2
-
 // spooler is the part of a Store that commits in groups. On SQLite both committers are one, since there is one connection
-// that writes: accepts and outcomes share commits.
+// that writes: accepts and outcomes share commits. On PostgreSQL each has one writer: a second one for accepts made the groups
+// half as large, and waited for the first one's counters anyway.
 type spooler struct {
 	accepts  *committer
 	outcomes *committer
@@ -39,7 +36,7 @@ func (s *Store) startWriters() {
 		begin: func(ctx context.Context, fn func(tx) error) error { return s.asDelivery(ctx, readWrite, fn) },
 		apply: s.apply, observed: s.observe, timeout: commitTimeout,
 	}
-	s.accepts.start(acceptWriters)
+	s.accepts.start(1)
 	s.outcomes.start(1)
 }
 

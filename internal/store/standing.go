@@ -74,7 +74,7 @@ func (t Tenant) Register(ctx context.Context, user uuid.UUID, role auth.Role) er
 	return t.s.asOperator(ctx, readWrite, func(q tx) error {
 		q.setTenant(t.id)
 		now := t.s.now()
-		n, err := q.exec(ctx, "insert into tenants (id, name, state, created_at, updated_at) values ($1, $2, 'active', $3, $3) on conflict (id) do nothing",
+		n, err := q.exec(ctx, "insert into tenants (id, name, state, created_at, updated_at) values ($1, $2, 'active', $3, $3) on conflict do nothing",
 			t.id, "t-"+t.id.String(), now)
 		if err != nil {
 			return err

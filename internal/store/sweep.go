@@ -131,6 +131,15 @@ func dropContents(b *batch, t tx, tenant uuid.UUID, list []finishedMessage) (mes
 	return messages
 }
 
+// dropMessages removes messages, whose rows are locked or finished, with all that belongs to them but their events.
+func dropMessages(b *batch, t tx, tenant uuid.UUID, list []finishedMessage) {
+	all := manyIDs(t, dropContents(b, t, tenant, list))
+	for _, table := range []string{"spool", "attempts", "recipients"} {
+		b.exec(nil, "delete from "+table+" where tenant_id = $1 and message_id "+oneOf(t, "$2"), tenant, all)
+	}
+	b.exec(nil, "delete from messages where tenant_id = $1 and id "+oneOf(t, "$2"), tenant, all) // and its tags, by their key
+}
+
 func (s *Store) sweepContents(ctx context.Context, tenant uuid.UUID, most int) (int, error) {
 	if s.cfg.RetainContent < 0 {
 		return 0, nil
@@ -165,8 +174,7 @@ func (s *Store) sweepMessages(ctx context.Context, tenant uuid.UUID, most int) (
 			return err
 		}
 		b := &batch{}
-		messages := dropContents(b, t, tenant, list)
-		b.exec(nil, "delete from messages where tenant_id = $1 and id "+oneOf(t, "$2"), tenant, manyIDs(t, messages))
+		dropMessages(b, t, tenant, list)
 		return t.batch(ctx, b)
 	})
 	return len(list), err

@@ -17,7 +17,7 @@ create function app_operator() returns boolean language sql stable parallel safe
 -- +goose StatementEnd
 
 -- app_protect gives a table with a column tenant_id its usual policies: for the API the rows of the tenant that is
--- set, for delivery all rows, and once a tenant is set, that tenant's only.
+-- set, for delivery all rows, and once a tenant is set, that tenant's only. The tenant is read in a SELECT of its own, so once a statement and not once for each row.
 -- +goose StatementBegin
 create procedure app_protect(target regclass, api boolean, delivery boolean) language plpgsql as $$
 begin
@@ -25,13 +25,13 @@ begin
   execute format('alter table %s force row level security', target);
   if api then
     execute format('create policy api_tenant on %s to postrider_api
-      using (tenant_id = app_tenant()) with check (tenant_id = app_tenant())', target);
+      using (tenant_id = (select app_tenant())) with check (tenant_id = (select app_tenant()))', target);
   end if;
   if delivery then
     execute format('create policy delivery_all on %s to postrider_delivery using (true) with check (true)', target);
     execute format('create policy delivery_tenant on %s as restrictive to postrider_delivery
-      using (app_tenant() is null or tenant_id = app_tenant())
-      with check (app_tenant() is null or tenant_id = app_tenant())', target);
+      using ((select app_tenant()) is null or tenant_id = (select app_tenant()))
+      with check ((select app_tenant()) is null or tenant_id = (select app_tenant()))', target);
   end if;
 end $$;
 -- +goose StatementEnd

@@ -92,6 +92,9 @@ create table messages (
 	give_up_at     timestamptz,
 	finished_at    timestamptz,
 	content_purged boolean not null default false,
+	-- What lists by state look for: most messages are sent, or will be in a moment, and those are found without an index. A column
+	-- of its own, so that the change from queued to sent changes no column of an index: the row's new version needs no new entries then.
+	other_state    text generated always as (case when state in ('queued', 'sent') then null else state end) stored,
 	primary key (tenant_id, id),
 	foreign key (tenant_id, relay_id) references relay_grants (tenant_id, relay_id)
 );
@@ -99,8 +102,7 @@ create table messages (
 -- the key, and read all of the tenant's (measured: keys checked at 2 ms a message).
 create index messages_user on messages (user_id, tenant_id, id);
 create index messages_relay on messages (relay_id, tenant_id, id);
--- Most messages are sent, or will be in a moment: those are found without an index.
-create index messages_state on messages (tenant_id, state, id) where state not in ('queued', 'sent');
+create index messages_state on messages (tenant_id, other_state, id) where other_state is not null;
 create index messages_test on messages (tenant_id, id) where test;
 
 create table message_tags (
@@ -112,6 +114,8 @@ create table message_tags (
 );
 create index message_tags_message on message_tags (message_id, tenant_id);
 
+-- Rows that come with every message (recipients, attempts, contents, spool) have no key to the message: they are written where it is written
+-- or locked and removed where it is removed, and the check costs as much as the row.
 create table recipients (
 	tenant_id  uuid not null,
 	message_id uuid not null,
@@ -126,8 +130,7 @@ create table recipients (
 	enhanced   text not null default '',
 	text       text not null default '',
 	updated_at timestamptz not null,
-	primary key (message_id, tenant_id, n),
-	foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
+	primary key (message_id, tenant_id, n)
 );
 create index recipients_address on recipients (lower(address), tenant_id, message_id);
 
@@ -144,12 +147,10 @@ create table attempts (
 	enhanced   text not null,
 	text       text not null,
 	transcript text not null,
-	primary key (message_id, tenant_id, id),
-	foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
+	primary key (message_id, tenant_id, id)
 );
 
--- The frozen messages, in pieces of at most 256 KiB. (Rows that come with every message have no key to the tenant: their message has it,
--- and the check costs as much as the row.)
+-- The frozen messages, in pieces of at most 256 KiB.
 create table contents (
 	tenant_id uuid not null,
 	id        uuid not null,
@@ -181,8 +182,7 @@ create table spool (
 	claimed_at     timestamptz,
 	marked         boolean not null default false, -- the content of this claim may be accepted
 	unknown_before boolean not null default false, -- an earlier attempt may have been accepted
-	primary key (message_id, tenant_id),
-	foreign key (tenant_id, message_id) references messages (tenant_id, id) on delete cascade
+	primary key (message_id, tenant_id)
 );
 create index spool_due on spool (relay_id, tenant_id, class, due, message_id) where claim is null;
 create index spool_claimed on spool (relay_id, claim) where claim is not null;
@@ -251,19 +251,24 @@ alter table contents set (toast_tuple_target = 8160);
 -- A queue's dead rows lie where the next claim begins to read.
 alter table spool set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0, fillfactor = 70);
 
+-- Nearly every row of these is changed once, soon after it was written: there is room for the new version on the same page.
+alter table messages set (fillfactor = 50);
+alter table recipients set (fillfactor = 50);
+
 -- Rights: each role what its statements need.
 grant select, insert, update on relays, relay_grants, event_counters, tenant_usage, tenant_finished, message_stats to postrider_api;
 grant select, insert, update, delete on relay_credentials, messages, spool, uploads, idempotency to postrider_api;
-grant select, insert, update on recipients to postrider_api;
+grant select, insert, update, delete on recipients to postrider_api;
 grant select, insert, delete on contents to postrider_api;
 grant select, insert on message_tags, events to postrider_api;
-grant select on attempts to postrider_api;
+grant select, delete on attempts to postrider_api;
 grant select, update on service_pause to postrider_api;
 
 grant select on relay_credentials, relay_grants, service_pause, tenant_usage to postrider_delivery;
-grant select, update on relays, recipients to postrider_delivery;
-grant select, update, delete on messages, spool to postrider_delivery;
-grant select, insert, update on attempts, event_counters, tenant_finished to postrider_delivery;
+grant select, update on relays to postrider_delivery;
+grant select, update, delete on messages, spool, recipients to postrider_delivery;
+grant select, insert, update on event_counters, tenant_finished to postrider_delivery;
+grant select, insert, update, delete on attempts to postrider_delivery;
 grant select, insert, update, delete on message_stats to postrider_delivery;
 grant select, delete on contents, uploads, idempotency to postrider_delivery;
 grant select, insert, delete on events to postrider_delivery;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs PostgreSQL, which the tests start through internal/pgtest.
+# Installs PostgreSQL and PgBouncer, which the tests start through internal/pgtest.
 #
 # Works on Debian and Ubuntu, as root. Safe to run again: what is there stays.
 # Makes no cluster and starts no daemon. Prints what it did and what it could not
@@ -9,17 +9,23 @@ set -u
 
 say() { printf 'real server: %s\n' "$*"; }
 fail() {
-	say "could not install PostgreSQL: $*"
+	say "could not install PostgreSQL and PgBouncer: $*"
 	[ "${POSTRIDER_TEST_REQUIRE_SERVERS:-}" = 1 ] && exit 1
 	exit 0
 }
 
+server=
 for initdb in /usr/lib/postgresql/1[5-9]/bin/initdb /usr/lib/postgresql/[2-9][0-9]/bin/initdb; do
 	if [ -x "$initdb" ]; then
-		say "PostgreSQL is installed: ${initdb%/bin/initdb}"
-		exit 0
+		server=${initdb%/bin/initdb}
 	fi
 done
+pooler=
+[ -x /usr/sbin/pgbouncer ] && pooler=/usr/sbin/pgbouncer
+if [ -n "$server" ] && [ -n "$pooler" ]; then
+	say "PostgreSQL is installed: $server, and PgBouncer: $pooler"
+	exit 0
+fi
 command -v apt-get >/dev/null || fail "no apt-get on this system"
 [ "$(id -u)" -eq 0 ] || fail "not root"
 
@@ -44,21 +50,28 @@ fi
 
 # shellcheck disable=SC2086
 apt-get $apt_opts -qq update >/dev/null 2>&1 || say "package lists were not updated; trying with the old ones"
-# postgresql-common comes first, to be told not to make the cluster main, which the
-# server's package would do.
-# shellcheck disable=SC2086
-out=$(apt-get $apt_opts install -y -q --no-install-recommends postgresql-common 2>&1) || {
-	printf '%s\n' "$out" | tail -n 5
-	fail "apt-get install failed"
-}
-conf=/etc/postgresql-common/createcluster.d/postrider-tests.conf
-mkdir -p "${conf%/*}" && echo 'create_main_cluster = false' >"$conf"
-# shellcheck disable=SC2086
-out=$(apt-get $apt_opts install -y -q --no-install-recommends postgresql 2>&1) || {
+if [ -z "$server" ]; then
+	# postgresql-common comes first, to be told not to make the cluster main, which the
+	# server's package would do.
+	# shellcheck disable=SC2086
+	out=$(apt-get $apt_opts install -y -q --no-install-recommends postgresql-common 2>&1) || {
+		printf '%s\n' "$out" | tail -n 5
+		fail "apt-get install failed"
+	}
+	conf=/etc/postgresql-common/createcluster.d/postrider-tests.conf
+	mkdir -p "${conf%/*}" && echo 'create_main_cluster = false' >"$conf"
+	# shellcheck disable=SC2086
+	out=$(apt-get $apt_opts install -y -q --no-install-recommends postgresql 2>&1) || {
+		rm -f "$conf"
+		printf '%s\n' "$out" | tail -n 5
+		fail "apt-get install failed"
+	}
 	rm -f "$conf"
+fi
+# shellcheck disable=SC2086
+out=$([ -n "$pooler" ] || apt-get $apt_opts install -y -q --no-install-recommends pgbouncer 2>&1) || {
 	printf '%s\n' "$out" | tail -n 5
-	fail "apt-get install failed"
+	fail "apt-get install pgbouncer failed"
 }
-rm -f "$conf"
-say "installed PostgreSQL"
+say "installed what was missing of PostgreSQL and PgBouncer"
 exit 0

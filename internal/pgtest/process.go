@@ -28,15 +28,16 @@ const (
 )
 
 // hold is the shell that holds the server. It ends it when our end of the pipe closes; told so first, it leaves the
-// directory for the next start. SIGQUIT is PostgreSQL's immediate shutdown; a server that has just been started does
-// not hear it yet, hence the loop.
+// directory for the next start. The signal is given: SIGQUIT is PostgreSQL's immediate shutdown. A server that has just been
+// started does not hear it yet, hence the loop.
 const hold = `dir=$1
-shift
+end=$2
+shift 2
 "$@" &
 server=$!
 echo $server >"$dir/pid.new" && mv "$dir/pid.new" "$dir/pid"
 read -r order
-( while kill -QUIT $server 2>/dev/null; do sleep 0.1; done ) &
+( while kill -$end $server 2>/dev/null; do sleep 0.1; done ) &
 ending=$!
 wait $server
 kill $ending 2>/dev/null
@@ -65,7 +66,7 @@ func (s *Server) run() error {
 	if err := os.RemoveAll(s.pidFile()); err != nil {
 		return err
 	}
-	cmd := s.owner.command("/bin/sh", "-c", hold, "sh", s.dir, filepath.Join(s.bin, "postgres"), "-D", s.data())
+	cmd := s.owner.command("/bin/sh", "-c", hold, "sh", s.dir, "QUIT", filepath.Join(s.bin, "postgres"), "-D", s.data())
 	cmd.Stdout, cmd.Stderr = log, log
 	// A session of its own: an interrupt from the terminal is for the test, and the pipe tells of its end.
 	cmd.SysProcAttr.Setsid = true

@@ -28,6 +28,8 @@ var (
 	errReference = errors.New("store: a row refers to one that does not exist")
 	// errLocked says that another transaction has held a row for longer than we wait. It comes with ErrUnavailable.
 	errLocked = errors.New("store: another transaction holds a row")
+	// errStandby says that the server takes no writes. It comes with ErrUnavailable.
+	errStandby = errors.New("store: the database server is a standby, or read-only")
 	// errAgain says that the transaction lost against another one and may be run again.
 	errAgain = errors.New("store: lost against another transaction")
 )

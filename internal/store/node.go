@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,9 +88,11 @@ func (cfg NodeConfig) withDefaults() (NodeConfig, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Logger = cfg.Logger.With("node", cfg.ID)
-	cfg.Name, cfg.Version = cleanReply(cfg.Name, nodeNameMax), cleanReply(cfg.Version, nodeNameMax)
+	cfg.Name, cfg.Version = oneLine(cfg.Name), oneLine(cfg.Version)
 	return cfg, errors.Join(faults...)
 }
+
+func oneLine(s string) string { return cleanReply(strings.Join(strings.Fields(s), " "), nodeNameMax) }
 
 // Node is this process among those that work with the database. On PostgreSQL it has one session of its own, to which the
 // rights to drain relays belong: they end with it, whoever or whatever ends it. On SQLite there is one node that delivers, whose

@@ -145,6 +145,7 @@ func (n *Node) Close(ctx context.Context) {
 		b := &pgx.Batch{}
 		n.queueAs(b, n.assume)
 		b.Queue("update nodes set stopped_at = clock_timestamp(), relays = 0 where id = $1", n.cfg.ID)
+		b.Queue("select pg_advisory_unlock_all()") // the end of the connection frees them too, a little later
 		return s.conn.SendBatch(ctx, b).Close()
 	})
 	closeConn(s.conn)

@@ -64,12 +64,16 @@ func (n *Node) connect(ctx context.Context) error {
 
 // begin looks where the connection leads and prepares it.
 func (n *Node) begin(ctx context.Context, s *session) error {
-	if err := s.conn.QueryRow(ctx, "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()").Scan(&s.pid, &s.start); err != nil {
+	through, err := pooled(ctx, s.conn)
+	if err != nil {
 		return err
 	}
-	if uint32(s.pid) != s.conn.PgConn().PID() { //nolint:gosec // it is positive
+	if through {
 		return errors.New("store: the database URL of the node's session leads to a connection pooler, through which the rights to deliver cannot be held: " +
 			"give the address of the PostgreSQL server itself in POSTRIDER_LOCK_DATABASE_URL")
+	}
+	if err := s.conn.QueryRow(ctx, "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()").Scan(&s.pid, &s.start); err != nil {
+		return err
 	}
 	if n.Sessions() == 0 {
 		assume, err := mustAssume(ctx, s.conn, roleDelivery)

@@ -3,18 +3,14 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
-	// dialTimeout bounds the making of a connection unless the URL says connect_timeout.
-	dialTimeout = 5 * time.Second
 	// acquireTimeout bounds the wait for a connection while all are in use: more than that, and callers pile up.
 	acquireTimeout = 10 * time.Second
 	// rollbackTimeout bounds taking back a transaction whose context may have ended.
@@ -25,7 +21,7 @@ const (
 
 // pgDB is a PostgreSQL database with a pool for each role.
 type pgDB struct {
-	api, delivery *pgxpool.Pool
+	api, delivery pgPool
 }
 
 func openPostgres(ctx context.Context, cfg Config) (database, error) {
@@ -43,54 +39,6 @@ func openPostgres(ctx context.Context, cfg Config) (database, error) {
 		return nil, err
 	}
 	return &pgDB{api: api, delivery: delivery}, nil
-}
-
-// openPool connects as a login and makes sure that it works as role and as nothing more.
-func openPool(ctx context.Context, url string, maxConns int, role string) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, urlError(err)
-	}
-	cfg.MaxConns = int32(min(maxConns, 1<<15))
-	prepareConnect(cfg.ConnConfig)
-	assume := false
-	first, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
-	if err != nil {
-		return nil, classifyPostgres(ctx, nil, err)
-	}
-	assume, err = mustAssume(ctx, first, role)
-	closeConn(first)
-	if err != nil {
-		return nil, classifyPostgres(ctx, nil, err)
-	}
-	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		if assume {
-			if _, err := conn.Exec(ctx, "set role "+role); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, classifyPostgres(ctx, nil, err)
-	}
-	return pool, nil
-}
-
-// urlError tells that a URL cannot be read without showing it: it holds a password.
-func urlError(err error) error {
-	if pe, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
-		_ = pe // its text has the password masked
-		return fmt.Errorf("store: the database URL: %w", err)
-	}
-	return errors.New("store: the database URL cannot be read: write postgres://user:password@host:5432/name")
-}
-
-func closeConn(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
-	defer cancel()
-	_ = conn.Close(ctx) // it is gone either way
 }
 
 func (d *pgDB) close() error {
@@ -131,6 +79,11 @@ func (d *pgDB) run(ctx context.Context, sc scope, m mode, fn func(tx) error) err
 			// The server was restarted while the connection lay idle: so were the others. Nothing has been done yet.
 			stale = true
 			pool.Reset()
+		case errors.Is(err, errStandby) && !stale && ctx.Err() == nil:
+			// The server that we are connected to is no longer the one to write to; nothing has been done. With several
+			// hosts in the URL new connections find the one that is.
+			stale = true
+			pool.Reset()
 		default:
 			return err
 		}
@@ -138,12 +91,12 @@ func (d *pgDB) run(ctx context.Context, sc scope, m mode, fn func(tx) error) err
 }
 
 // runOnce runs fn on one connection. The transaction is returned to tell how far it came; nil if there was none.
-func runOnce(ctx context.Context, pool *pgxpool.Pool, sc scope, m mode, fn func(tx) error) (_ *pgTx, err error) {
-	conn, err := acquire(ctx, pool)
+func runOnce(ctx context.Context, pool pgPool, sc scope, m mode, fn func(tx) error) (_ *pgTx, err error) {
+	conn, err := acquire(ctx, pool.Pool)
 	if err != nil {
 		return nil, err
 	}
-	t := &pgTx{conn: conn.Conn(), mode: m, scope: sc}
+	t := &pgTx{conn: conn.Conn(), mode: m, scope: sc, role: pool.role}
 	committed := false
 	defer func() { // also when fn panics
 		if !committed && m != readOne && t.begun && !t.conn.IsClosed() {
@@ -193,6 +146,7 @@ type pgTx struct {
 	conn  *pgx.Conn
 	mode  mode
 	scope scope
+	role  string // to take on; empty: the connection works as its role already
 	begun bool
 	ran   bool // an answer has come
 	// tenant is what setTenant asked for and the server has not been told yet.
@@ -216,6 +170,9 @@ func (t *pgTx) stale() bool { return !t.ran && t.conn.IsClosed() }
 const beginScope = `select set_config('app.tenant_id', $1, true), set_config('app.tenant_name', $2, true), set_config('app.operator', $3, true),
 	set_config('lock_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', '60s', true)`
 
+// beginScopeAs takes on the role as well, for the transaction.
+const beginScopeAs = beginScope + `, set_config('role', $4, true)`
+
 const setTenant = "select set_config('app.tenant_id', $1, true)"
 
 // prefix queues what must come before the next statement, and returns how many answers that makes.
@@ -237,7 +194,11 @@ func (t *pgTx) prefix(b *pgx.Batch) (int, error) {
 		if t.scope.operator {
 			operator = "on"
 		}
-		b.Queue(beginScope, tenantText(t.scope.tenant), t.scope.name, operator)
+		if t.role != "" {
+			b.Queue(beginScopeAs, tenantText(t.scope.tenant), t.scope.name, operator, t.role)
+		} else {
+			b.Queue(beginScope, tenantText(t.scope.tenant), t.scope.name, operator)
+		}
 	} else if t.tenant != nil {
 		b.Queue(setTenant, tenantText(*t.tenant))
 	}
@@ -378,25 +339,4 @@ func (t *pgTx) answer(ctx context.Context, results pgx.BatchResults, item batchI
 		}
 	}
 	return r.Err()
-}
-
-// prepareConnect completes what a URL may leave open.
-func prepareConnect(cfg *pgx.ConnConfig) {
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = dialTimeout
-	}
-	if cfg.ValidateConnect == nil && severalHosts(cfg) {
-		// One of them is a standby, where nothing can be written.
-		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-}
-
-// severalHosts says whether a URL names more than one server. Of one there may be several entries, with TLS and without.
-func severalHosts(cfg *pgx.ConnConfig) bool {
-	for _, f := range cfg.Fallbacks {
-		if f.Host != cfg.Host || f.Port != cfg.Port {
-			return true
-		}
-	}
-	return false
 }

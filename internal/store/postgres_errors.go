@@ -53,7 +53,9 @@ func classifyCode(e *pgconn.PgError, err error) error {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case "55P03": // lock_not_available
 		return unavailable(fmt.Errorf("%w: %w", errLocked, err))
-	case "57014", "25P03", "25006": // query_canceled, idle_in_transaction_session_timeout, a standby
+	case "25006": // read_only_sql_transaction
+		return unavailable(fmt.Errorf("%w: %w", errStandby, err))
+	case "57014", "25P03": // query_canceled, idle_in_transaction_session_timeout
 		return unavailable(err)
 	}
 	switch e.Code[:min(2, len(e.Code))] {

@@ -82,6 +82,12 @@ func migratePostgres(ctx context.Context, cfg MigrateConfig) (MigrateReport, err
 		return MigrateReport{}, classifyPostgres(ctx, nil, err)
 	}
 	defer closeConn(lock) // which frees the lock
+	if through, err := pooled(ctx, lock); err != nil {
+		return MigrateReport{}, classifyPostgres(ctx, lock, err)
+	} else if through {
+		return MigrateReport{}, errors.New("store: the database URL leads to a connection pooler, through which migrations cannot keep others out: " +
+			"give the address of the PostgreSQL server itself in POSTRIDER_MIGRATION_DATABASE_URL")
+	}
 	report, err := migrateLocked(ctx, cfg, lock, config, logins)
 	return report, classifyPostgres(ctx, lock, err)
 }

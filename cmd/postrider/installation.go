@@ -60,6 +60,10 @@ func (i *installation) close() error { return i.store.Close() }
 // storeConfig says where the database is.
 func storeConfig(s *config.Settings, k *keyring, logger *slog.Logger) store.Config {
 	cfg := store.Config{URL: s.DatabaseURL.Reveal(), DeliveryURL: s.DeliveryDatabaseURL.Reveal(), Logger: logger}
+	cfg.RetainContent, cfg.RetainMessages, cfg.RetainEvents = s.RetainContent, s.RetainMessages, s.RetainEvents
+	if cfg.MinFreeBytes = s.MinFreeSpace; cfg.MinFreeBytes == 0 {
+		cfg.MinFreeBytes = -1
+	}
 	if s.Embedded() {
 		cfg.Path = filepath.Join(s.Data, databaseFile)
 	}

@@ -14,6 +14,9 @@ type Settings struct {
 	DatabaseURL, DeliveryDatabaseURL, MigrationDatabaseURL Secret // PostgreSQL; empty: SQLite in Data
 	RedisURL                                               Secret // empty: limits are counted in this process
 
+	RetainContent, RetainMessages, RetainEvents time.Duration
+	MinFreeSpace                                int64 // octets; 0: any
+
 	TLSCert, TLSKey string // files; both or none
 	MetricsListen   string // host:port; empty: none of its own
 	MetricsAllow    []netip.Prefix

@@ -60,8 +60,15 @@ func storeSettings() []setting {
 		{key: "delivery_database_url", group: groupStore, placeholder: "URL", secret: true, url: true, shown: "`database_url`", help: "PostgreSQL, for delivery and upkeep: a login that is a member of `postrider_delivery`.", set: databaseURL(func(s *Settings) *Secret { return &s.DeliveryDatabaseURL })},
 		{key: "migration_database_url", group: groupStore, placeholder: "URL", secret: true, url: true, shown: "`database_url`", help: "PostgreSQL, for `migrate`, `setup` and `serve --migrate`: a login that owns the tables and may make roles.", set: databaseURL(func(s *Settings) *Secret { return &s.MigrationDatabaseURL })},
 		{key: "redis_url", group: groupStore, placeholder: "URL", secret: true, url: true, help: "Redis, in which several nodes count rate limits together: `redis://`, `rediss://` or `unix://`. Without it each node counts for itself.", set: urlOf(func(s *Settings) *Secret { return &s.RedisURL }, "redis://host:6379/0", "redis", "rediss", "unix")},
+		{key: "retain_content", group: groupStore, def: "30d", placeholder: "TIME", help: "How long the content of a message is kept after it ended; without it a message cannot be sent once more.", set: duration(func(s *Settings) *time.Duration { return &s.RetainContent }, time.Hour, retainMost)},
+		{key: "retain_messages", group: groupStore, def: "90d", placeholder: "TIME", help: "How long messages are kept after they ended, with their recipients and attempts.", set: duration(func(s *Settings) *time.Duration { return &s.RetainMessages }, time.Hour, retainMost)},
+		{key: "retain_events", group: groupStore, def: "90d", placeholder: "TIME", help: "How long events are kept.", set: duration(func(s *Settings) *time.Duration { return &s.RetainEvents }, time.Hour, retainMost)},
+		{key: "min_free_space", group: groupStore, def: "256MiB", placeholder: "SIZE", help: "Room on the disk of the data directory that is left for recording what was sent: below it nothing is accepted in SQLite. 0: it is not looked at.", set: size(func(s *Settings) *int64 { return &s.MinFreeSpace }, 0, 1<<50)},
 	}
 }
+
+// retainMost is for ever: a hundred years.
+const retainMost = 36500 * 24 * time.Hour
 
 func httpSettings() []setting {
 	return []setting{

@@ -196,10 +196,17 @@ func TestRetentionBeginsAtTheEnd(t *testing.T) {
 			for must[int](t)(w.Sweep(t.Context(), 0)) > 0 {
 			}
 		}
-		w.clock.pass(time.Hour)
+		for _, after := range []time.Duration{time.Hour, 28 * 24 * time.Hour} {
+			w.clock.pass(after)
+			sweep()
+			if d := w.detail(t, m.ID); d.State != store.MessageState(store.Failed) || d.ContentPurged {
+				t.Errorf("%s later: %+v", after, d.Message)
+			}
+		}
+		w.clock.pass(2 * 24 * time.Hour)
 		sweep()
-		if d := w.detail(t, m.ID); d.State != store.MessageState(store.Failed) {
-			t.Errorf("an hour after its end: %+v", d.Message)
+		if d := w.detail(t, m.ID); !d.ContentPurged {
+			t.Errorf("31 days after its end: %+v", d.Message)
 		}
 		w.clock.pass(91 * 24 * time.Hour)
 		sweep()

@@ -27,10 +27,10 @@ type Config struct {
 	// MinFreeBytes is the room on the disk of a SQLite database below which nothing is accepted any more. 0: 256 MiB.
 	// Negative: it is not looked at.
 	MinFreeBytes int64
-	// RetainContent is how long the content of a finished message is kept, counted from its acceptance. 0: 30 days.
+	// RetainContent is how long the content of a message is kept after it ended. 0: 30 days.
 	// Negative: as long as the message.
 	RetainContent time.Duration
-	// RetainMessages is how long finished messages are kept, likewise. 0: 90 days. Negative: for ever.
+	// RetainMessages is how long messages are kept after they ended. 0: 90 days. Negative: for ever.
 	RetainMessages time.Duration
 	// RetainEvents is how long events are kept. 0: 90 days. Negative: for ever.
 	RetainEvents time.Duration

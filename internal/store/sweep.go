@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,31 +13,6 @@ const (
 	// retainStats is a little more than a year, so that years can be compared.
 	retainStats = 400 * 24 * time.Hour
 )
-
-// swept remembers for each tenant up to which message contents have been removed, so that messages whose content is gone are not
-// read again. It is lost with the process, which then begins anew.
-type swept struct {
-	mu      sync.Mutex
-	content map[uuid.UUID]uuid.UUID
-}
-
-func (w *swept) get(tenant uuid.UUID) uuid.UUID {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if id, ok := w.content[tenant]; ok {
-		return id
-	}
-	return idAt(time.Time{})
-}
-
-func (w *swept) set(tenant, id uuid.UUID) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.content == nil {
-		w.content = map[uuid.UUID]uuid.UUID{}
-	}
-	w.content[tenant] = id
-}
 
 // Sweep removes what is no longer kept: content that no message refers to after a day, idempotency keys after theirs, contents,
 // messages and events as the configuration says. It also fails messages that wait for a relay which was deleted. At most about
@@ -108,59 +82,6 @@ func (s *Store) sweepUploads(ctx context.Context, most int) (int, error) {
 	return len(list), err
 }
 
-// finishedMessage is what sweeping needs of a message.
-type finishedMessage struct{ id, content uuid.UUID }
-
-func finishedMessages(ctx context.Context, t tx, more string, args ...any) ([]finishedMessage, error) {
-	t.setTenant(args[0].(uuid.UUID))
-	r, err := t.query(ctx, "select id, content_id from messages where tenant_id = $1 and id > $2 and id < $3 and finished_at is not null"+more+" order by id limit $4"+forUpdate(t), args...)
-	return collect(r, err, func(r *rows) (finishedMessage, error) {
-		var m finishedMessage
-		err := r.Scan(&m.id, &m.content)
-		return m, err
-	})
-}
-
-func dropContents(b *batch, t tx, tenant uuid.UUID, list []finishedMessage) (messages []uuid.UUID) {
-	contents := make([]uuid.UUID, len(list))
-	for i, m := range list {
-		messages = append(messages, m.id)
-		contents[i] = m.content
-	}
-	b.exec(nil, "delete from contents where tenant_id = $1 and id "+oneOf(t, "$2"), tenant, manyIDs(t, contents))
-	return messages
-}
-
-// dropMessages removes messages, whose rows are locked or finished, with all that belongs to them but their events.
-func dropMessages(b *batch, t tx, tenant uuid.UUID, list []finishedMessage) {
-	all := manyIDs(t, dropContents(b, t, tenant, list))
-	for _, table := range []string{"spool", "attempts", "recipients"} {
-		b.exec(nil, "delete from "+table+" where tenant_id = $1 and message_id "+oneOf(t, "$2"), tenant, all)
-	}
-	b.exec(nil, "delete from messages where tenant_id = $1 and id "+oneOf(t, "$2"), tenant, all) // and its tags, by their key
-}
-
-func (s *Store) sweepContents(ctx context.Context, tenant uuid.UUID, most int) (int, error) {
-	if s.cfg.RetainContent < 0 {
-		return 0, nil
-	}
-	var list []finishedMessage
-	err := s.asDelivery(ctx, readWrite, func(t tx) (err error) {
-		list, err = finishedMessages(ctx, t, " and not content_purged", tenant, s.swept.get(tenant), idAt(s.now().Add(-s.cfg.RetainContent)), most)
-		if err != nil || len(list) == 0 {
-			return err
-		}
-		b := &batch{}
-		messages := dropContents(b, t, tenant, list)
-		b.exec(nil, "update messages set content_purged = $3 where tenant_id = $1 and id "+oneOf(t, "$2"), tenant, manyIDs(t, messages), true)
-		return t.batch(ctx, b)
-	})
-	if err == nil && len(list) > 0 {
-		s.swept.set(tenant, list[len(list)-1].id)
-	}
-	return len(list), err
-}
-
 func (s *Store) sweepMessages(ctx context.Context, tenant uuid.UUID, most int) (int, error) {
 	if s.cfg.RetainMessages < 0 {
 		return 0, nil
@@ -169,7 +90,7 @@ func (s *Store) sweepMessages(ctx context.Context, tenant uuid.UUID, most int) (
 	err := s.asDelivery(ctx, readWrite, func(t tx) (err error) {
 		// What was scheduled or tried for long is kept as long after its end as all else: somebody has yet to read how it ended.
 		before := s.now().Add(-s.cfg.RetainMessages)
-		list, err = finishedMessages(ctx, t, " and finished_at < $5", tenant, idAt(time.Time{}), idAt(before), most, before)
+		list, err = finishedMessages(ctx, t, tenant, before, most)
 		if err != nil || len(list) == 0 {
 			return err
 		}

@@ -163,6 +163,7 @@ type Message struct {
 	GiveUpAt   *time.Time      `json:"give_up_at,omitempty"`
 	FinishedAt *time.Time      `json:"finished_at,omitempty" doc:"When its last recipient stopped being open."`
 	NextDue    *time.Time      `json:"next_due,omitempty" doc:"When the next attempt may be made."`
+	Hold       string          `json:"hold,omitempty" enum:"restored" doc:"Why it waits for somebody's decision. restored: the service's database came out of a backup, and whether the message was sent after that is not known; a retry sends it, a cancel ends it."`
 }
 
 // Messages is a page of messages, newest first.

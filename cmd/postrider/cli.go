@@ -16,21 +16,24 @@ import (
 
 // cli is the command line. Each command is a struct with its flags and a Run method.
 type cli struct {
-	Send    sendCommand    `cmd:"" help:"Send a message, or one message for each row of a CSV file."`
-	Check   checkCommand   `cmd:"" help:"Connect to a relay, negotiate TLS, authenticate, and report what it offers."`
-	Inbox   inboxCommand   `cmd:"" help:"Run a catch-all SMTP server for development that shows what arrived."`
-	Setup   setupCommand   `cmd:"" help:"Make a service: data directory, keys, first tenant, first admin, first API key."`
-	Serve   serveCommand   `cmd:"" help:"Run the service."`
-	Migrate migrateCommand `cmd:"" help:"Bring the service's database to this program's version."`
-	Tenant  tenantCommand  `cmd:"" help:"Create, list, suspend and resume tenants; set their quotas."`
-	User    userCommand    `cmd:"" help:"Create, list, suspend and resume users of a tenant; set passwords."`
-	Relay   relayCommand   `cmd:"" help:"Create, change, check, pause and share the relays of the service."`
-	Message messageCommand `cmd:"" help:"List, show, explain, retry, cancel and delete messages of a tenant."`
-	Token   tokenCommand   `cmd:"" help:"Create, verify and revoke tokens."`
-	Audit   auditCommand   `cmd:"" help:"List and verify the audit log."`
-	Keys    keysCommand    `cmd:"" help:"Show and rotate the service's keys."`
-	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong with a service, its database, Redis, disk, clock and relays, and how to mend it."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Send     sendCommand     `cmd:"" help:"Send a message, or one message for each row of a CSV file."`
+	Check    checkCommand    `cmd:"" help:"Connect to a relay, negotiate TLS, authenticate, and report what it offers."`
+	Inbox    inboxCommand    `cmd:"" help:"Run a catch-all SMTP server for development that shows what arrived."`
+	Setup    setupCommand    `cmd:"" help:"Make a service: data directory, keys, first tenant, first admin, first API key."`
+	Serve    serveCommand    `cmd:"" help:"Run the service."`
+	Migrate  migrateCommand  `cmd:"" help:"Bring the service's database to this program's version."`
+	Backup   backupCommand   `cmd:"" help:"Copy the SQLite database of a service, which may be running, into a file."`
+	Restore  restoreCommand  `cmd:"" help:"Put such a copy in the place of the database."`
+	Restored restoredCommand `cmd:"" help:"After a restore: what is on hold since it may have been sent, and what becomes of it."`
+	Tenant   tenantCommand   `cmd:"" help:"Create, list, suspend and resume tenants; set their quotas."`
+	User     userCommand     `cmd:"" help:"Create, list, suspend and resume users of a tenant; set passwords."`
+	Relay    relayCommand    `cmd:"" help:"Create, change, check, pause and share the relays of the service."`
+	Message  messageCommand  `cmd:"" help:"List, show, explain, retry, cancel and delete messages of a tenant."`
+	Token    tokenCommand    `cmd:"" help:"Create, verify and revoke tokens."`
+	Audit    auditCommand    `cmd:"" help:"List and verify the audit log."`
+	Keys     keysCommand     `cmd:"" help:"Show and rotate the service's keys."`
+	Doctor   doctorCommand   `cmd:"" help:"Say what is wrong with a service, its database, Redis, disk, clock and relays, and how to mend it."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 // newCLI makes the command line; the settings of the service are flags made from their table.
@@ -57,7 +60,8 @@ func newCLI() *cli {
 		&c.Message.List.settingsFlags, &c.Message.Show.settingsFlags, &c.Message.Explain.settingsFlags, &c.Message.Content.settingsFlags,
 		&c.Message.Retry.settingsFlags, &c.Message.Cancel.settingsFlags, &c.Message.Delete.settingsFlags,
 		&c.Tenant.Quota.settingsFlags,
-		&c.Migrate.settingsFlags,
+		&c.Migrate.settingsFlags, &c.Backup.settingsFlags, &c.Restore.settingsFlags,
+		&c.Restored.Show.settingsFlags, &c.Restored.Hold.settingsFlags, &c.Restored.Send.settingsFlags, &c.Restored.End.settingsFlags, &c.Restored.Complete.settingsFlags,
 		&c.Tenant.Create.settingsFlags, &c.Tenant.List.settingsFlags, &c.Tenant.Suspend.settingsFlags, &c.Tenant.Resume.settingsFlags,
 		&c.User.Create.settingsFlags, &c.User.List.settingsFlags, &c.User.Suspend.settingsFlags, &c.User.Resume.settingsFlags, &c.User.Password.settingsFlags,
 	} {
@@ -172,7 +176,8 @@ func hideSecrets(s string) string {
 // commandName is the command that was called, with its subcommand, and a space; empty if it is not known.
 func commandName(args []string) string {
 	commands := map[string][]string{
-		"send": nil, "check": nil, "inbox": nil, "setup": nil, "serve": nil, "migrate": nil, "version": nil, "doctor": nil,
+		"send": nil, "check": nil, "inbox": nil, "setup": nil, "serve": nil, "migrate": nil, "version": nil, "backup": nil, "restore": nil,
+		"restored": {"show", "hold", "send", "end", "complete"}, "doctor": nil,
 		"tenant":  {"create", "list", "suspend", "resume", "quota"},
 		"user":    {"create", "list", "suspend", "resume", "password"},
 		"relay":   {"create", "list", "show", "update", "delete", "pause", "resume", "check", "share", "unshare", "pause-all", "resume-all"},

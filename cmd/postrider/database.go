@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
+	"github.com/postrider/postrider/internal/config"
 	"github.com/postrider/postrider/internal/store"
 )
 
@@ -34,6 +36,29 @@ func (v *service) openStore(ctx context.Context) (*store.Store, error) {
 	}
 }
 
+// noticeRestore keeps a restored database from sending once more what has left since its backup. It comes before anything is sent, and
+// says so at each start until somebody has decided.
+func (v *service) noticeRestore(ctx context.Context, st *store.Store) error {
+	n, err := st.NoticeRestore(ctx, markFile(v.plan.settings))
+	switch {
+	case err != nil:
+		return err
+	case n.Found:
+		v.logger.Warn("the database was restored from a backup: what may have been sent since then is on hold until postrider restored send or end", "why", n.Why, "messages", n.Held)
+	case n.Held > 0:
+		v.logger.Warn("messages are on hold since the database was restored: postrider restored show lists them, send or end decides", "messages", n.Held)
+	}
+	return nil
+}
+
+// markFile is what tells the SQLite database from a restored copy of it.
+func markFile(s *config.Settings) string {
+	if !s.Embedded() {
+		return ""
+	}
+	return filepath.Join(s.Data, store.MarkFile)
+}
+
 func (v *service) tryStore(ctx context.Context) (*store.Store, error) {
 	if v.plan.migrate {
 		report, err := store.Migrate(ctx, migrateConfig(v.plan.settings, v.logger))
@@ -46,5 +71,12 @@ func (v *service) tryStore(ctx context.Context) (*store.Store, error) {
 	}
 	cfg := storeConfig(v.plan.settings, v.plan.keys, v.logger)
 	cfg.Observe = v.measured.observe
-	return store.Open(ctx, cfg)
+	st, err := store.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.noticeRestore(ctx, st); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return st, nil
 }

@@ -98,7 +98,7 @@ func (c *messageListCommand) list(p *program, t store.Tenant, filter store.Messa
 			if c.JSON {
 				err = json.NewEncoder(p.stdout).Encode(httpapi.ShowMessage(m))
 			} else {
-				_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.ID, m.State, m.CreatedAt.UTC().Format(time.RFC3339), oneLine(m.HeaderFrom), oneLine(m.Subject))
+				_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.ID, stateOf(m), m.CreatedAt.UTC().Format(time.RFC3339), oneLine(m.HeaderFrom), oneLine(m.Subject))
 			}
 			if err != nil {
 				return err
@@ -109,6 +109,14 @@ func (c *messageListCommand) list(p *program, t store.Tenant, filter store.Messa
 		}
 		page.After = next
 	}
+}
+
+// stateOf is the state, and why the message waits for somebody.
+func stateOf(m store.Message) string {
+	if m.Restored {
+		return string(m.State) + " (on hold: restored)"
+	}
+	return string(m.State)
 }
 
 type messageShowCommand struct {
@@ -139,7 +147,7 @@ func printMessage(out io.Writer, m store.MessageDetail, transcript bool) error {
 		}
 	}
 	row("message", "%s", m.ID)
-	row("state", "%s", m.State)
+	row("state", "%s", stateOf(m.Message))
 	row("from", "%s", m.HeaderFrom)
 	row("MAIL FROM", "<%s>", m.MailFrom)
 	row("subject", "%s", m.Subject)

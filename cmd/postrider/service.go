@@ -71,7 +71,7 @@ func (pl *plan) serve(p *program, logger *slog.Logger) (err error) {
 	}
 	v.run("http api", func() error { return server.Run(work) })
 	v.run("delivery", func() error { return v.deliver(sending, st) })
-	v.run("upkeep", func() error { return st.RunUpkeep(work, store.UpkeepConfig{}) })
+	v.run("upkeep", func() error { return st.RunUpkeep(work, store.UpkeepConfig{MarkFile: markFile(v.plan.settings)}) })
 	v.front.open(server.Handler())
 	logger.Info("ready", "after", time.Since(begun))
 	v.front.announce(p, begun)

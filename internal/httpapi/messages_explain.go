@@ -73,6 +73,9 @@ func (s *Server) reasons(m store.MessageDetail, relay store.Relay, gone bool, no
 		say("It is being sent now, or was when its node stopped: then its recipients are settled within seconds of another node taking over.")
 		return reasons
 	}
+	if m.Restored {
+		say("It is on hold (restored): the service's database came out of a backup, and whether it was sent after that is not known. The operator decides (postrider restored), or a retry sends it now.")
+	}
 	switch k := relay.Pause.Kind; {
 	case gone:
 		say("Its relay has been deleted, or is no longer shared with the tenant.")

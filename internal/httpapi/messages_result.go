@@ -19,8 +19,16 @@ func messageOf(m store.Message) api.Message {
 		ID: m.ID.String(), UserID: m.UserID.String(), RelayID: m.RelayID.String(), State: string(m.State), MessageID: m.MessageID, MailFrom: m.MailFrom,
 		From: m.HeaderFrom, Subject: m.Subject, Size: m.Size, Class: classOf(m.Class), OnUnknown: m.OnUnknown, Tags: tags, Metadata: m.Metadata,
 		Test: m.Test, Attempts: m.Attempts, CreatedAt: m.CreatedAt.UTC(), SendAt: timeOrNone(m.SendAt), GiveUpAt: timeOrNone(m.GiveUpAt),
-		FinishedAt: timeOrNone(m.FinishedAt), NextDue: timeOrNone(m.NextDue),
+		FinishedAt: timeOrNone(m.FinishedAt), NextDue: timeOrNone(m.NextDue), Hold: holdOf(m),
 	}
+}
+
+// holdOf is why a message waits for somebody's decision.
+func holdOf(m store.Message) string {
+	if m.Restored {
+		return "restored"
+	}
+	return ""
 }
 
 func classOf(c store.Class) string {

@@ -288,6 +288,9 @@ func (in *inspection) spool(ctx context.Context) {
 	if age > dueWarn {
 		h = HealthWarn
 	}
+	if held, err := in.s.countHeld(ctx); err == nil && held > 0 {
+		in.say("restored", HealthWarn, "postrider restored show lists them; postrider restored send or end decides", "%d messages are on hold since the database was restored", held)
+	}
 	in.say("spool", h, "see that a node delivers, and what its log and postrider message explain say",
 		"%d messages have open recipients; the longest wait of one that could be sent is %s", depth.Messages, age.Round(time.Second))
 }

@@ -146,9 +146,11 @@ type Message struct {
 	GiveUpAt  time.Time
 	// FinishedAt is when the last recipient stopped being open; zero: not yet.
 	FinishedAt time.Time
-	// NextDue is when the next attempt may be made; zero when there is none or one is
-	// under way.
+	// NextDue is when the next attempt may be made; zero when there is none, one is
+	// under way, or it is on hold.
 	NextDue time.Time
+	// Restored says that it is on hold since the database was restored from a backup: it may have been sent after that.
+	Restored bool
 	// ContentPurged says that only the content's description is left.
 	ContentPurged bool
 }

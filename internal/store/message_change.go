@@ -88,7 +88,7 @@ func (t Tenant) Cancel(ctx context.Context, id uuid.UUID, by Actor) error {
 func (c *change) cancel() {
 	for i, s := range c.states {
 		switch {
-		case s.again: // it may have been accepted before, and that cannot be withdrawn
+		case s.again, s.open() && c.m.Restored: // it may have been accepted before, and that cannot be withdrawn
 			c.set(i, Unknown)
 		case s.open():
 			c.set(i, Canceled)
@@ -121,7 +121,7 @@ func (t Tenant) Reschedule(ctx context.Context, id uuid.UUID, at time.Time, by A
 			giveUp = later
 		}
 		b := &batch{}
-		b.exec(nil, "update spool set due = $3 where tenant_id = $1 and message_id = $2", t.id, id, at)
+		b.exec(nil, "update spool set due = $3, restored_due = null where tenant_id = $1 and message_id = $2", t.id, id, at)
 		b.exec(nil, "update messages set send_at = $3, give_up_at = $4 where tenant_id = $1 and id = $2", t.id, id, at, giveUp)
 		if err := c.q.batch(ctx, b); err != nil {
 			return err
@@ -197,7 +197,9 @@ func (c *change) requeue(ctx context.Context) error {
 			c.t.id, id, c.m.RelayID, int(c.m.Class), now, len(c.states), c.m.OnUnknown == OnUnknownHold, c.m.Attempts)
 		c.g.finished--
 	case !slices.ContainsFunc(c.states, func(s recipientRow) bool { return s.again }): // that one's ten minutes are not ours to cut
-		b.exec(nil, "update spool set due = $3 where tenant_id = $1 and message_id = $2", c.t.id, id, now)
+		b.exec(nil, "update spool set due = $3, restored_due = null where tenant_id = $1 and message_id = $2", c.t.id, id, now)
+	case c.m.Restored:
+		b.exec(nil, "update spool set due = restored_due, restored_due = null where tenant_id = $1 and message_id = $2", c.t.id, id)
 	}
 	b.exec(nil, "update messages set state = $3, finished_at = null, give_up_at = $4 where tenant_id = $1 and id = $2",
 		c.t.id, id, summary(c.states), giveUp)

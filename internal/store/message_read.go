@@ -10,16 +10,20 @@ import (
 
 const messageColumns = `m.id, m.user_id, m.relay_id, m.class, m.state, m.mail_from, m.header_from, m.subject, m.header_id, m.size, m.smtputf8,
 	m.eight_bit, m.require_tls, m.dsn, m.on_unknown, m.tags, m.metadata, m.test, m.attempts, m.created_at, m.send_at, m.give_up_at,
-	m.finished_at, m.content_purged, s.due, case when s.claim is null then 0 else 1 end`
+	m.finished_at, m.content_purged, s.due, case when s.claim is null then 0 else 1 end, s.restored_due`
 
 const messageFrom = ` from messages m left join spool s on s.tenant_id = m.tenant_id and s.message_id = m.id `
 
 func scanMessage(scan func(...any) error) (Message, error) {
 	var m Message
 	var claimed int
+	var restored time.Time
 	err := scan(&m.ID, &m.UserID, &m.RelayID, &m.Class, &m.State, &m.MailFrom, &m.HeaderFrom, &m.Subject, &m.MessageID, &m.Size, &m.SMTPUTF8,
 		&m.EightBit, &m.RequireTLS, &m.DSN, &m.OnUnknown, &m.Tags, &m.Metadata, &m.Test, &m.Attempts, &m.CreatedAt, &m.SendAt, &m.GiveUpAt,
-		&m.FinishedAt, &m.ContentPurged, &m.NextDue, &claimed)
+		&m.FinishedAt, &m.ContentPurged, &m.NextDue, &claimed, &restored)
+	if m.Restored = !restored.IsZero(); m.Restored {
+		m.NextDue = time.Time{}
+	}
 	if claimed != 0 {
 		m.State = MessageState(Sending)
 		m.NextDue = time.Time{}

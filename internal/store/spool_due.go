@@ -162,7 +162,7 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	}
 	var next time.Time
 	for _, t := range turns {
-		if !t.unheld {
+		if !t.unheld || !t.due.Before(heldUntil()) {
 			continue
 		}
 		at := t.due

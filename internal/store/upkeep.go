@@ -19,6 +19,8 @@ type UpkeepConfig struct {
 	GiveUpEvery time.Duration
 	// SweepEvery is how often content, messages and events that are kept no longer are deleted. 0: a minute.
 	SweepEvery time.Duration
+	// MarkFile is that of NoticeRestore, kept up to date here.
+	MarkFile string
 }
 
 const (
@@ -27,6 +29,8 @@ const (
 	// giveUpEvery is often enough: give-up times are hours or days.
 	giveUpEvery = 10 * time.Second
 	sweepEvery  = time.Minute
+	// markEvery is how old what NoticeRestore compares with is at most.
+	markEvery = time.Minute
 
 	// upkeepPiece is how many rows one transaction takes on: on SQLite it holds up every other writer.
 	upkeepPiece = 1000
@@ -75,11 +79,19 @@ func (s *Store) RunUpkeep(ctx context.Context, cfg UpkeepConfig) error {
 		n, err := s.Sweep(ctx, upkeepPiece)
 		return n > 0, err
 	}
+	mark := func(ctx context.Context) (bool, error) {
+		n, err := s.KeepMark(ctx, cfg.MarkFile)
+		if n.Found {
+			s.cfg.Logger.LogAttrs(ctx, slog.LevelError, restoredText, slog.String("why", n.Why), slog.Int("messages", n.Held))
+		}
+		return false, err
+	}
 	runUpkeep(ctx, s.cfg.Logger, []*upkeepWork{
 		{what: "chain the audit log", every: cmp.Or(max(cfg.ChainEvery, 0), chainEvery), piece: chain},
 		{what: "delete what has expired", every: cmp.Or(max(cfg.PruneEvery, 0), pruneEvery), piece: prune},
 		{what: "give up messages", every: cmp.Or(max(cfg.GiveUpEvery, 0), giveUpEvery), piece: giveUp},
 		{what: "delete what is kept no longer", every: cmp.Or(max(cfg.SweepEvery, 0), sweepEvery), piece: sweep},
+		{what: "note that the database is in use", every: markEvery, piece: mark},
 	})
 	if s.cfg.Checkpoint == nil {
 		return nil

@@ -53,6 +53,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	process *process // nil when not running
+	pooler  *Pooler  // nil until SharedPooler
 	// made are the templates by name, each made once.
 	made map[string]error
 }

@@ -43,6 +43,22 @@ func (s *Server) Pooler(t testing.TB, size int, logins map[string]string) *Poole
 	return p
 }
 
+// SharedPooler returns a PgBouncer before the server with 2 server connections for each login and database, which lives as
+// long as the server. It knows the superuser only.
+func (s *Server) SharedPooler(t testing.TB) *Pooler {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pooler == nil {
+		p, err := s.startPooler(2, nil)
+		if err != nil {
+			giveUp(t, err)
+		}
+		s.pooler = p
+	}
+	return s.pooler
+}
+
 // URL is the address of a database through the pooler.
 func (p *Pooler) URL(database, user, password string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: p.Addr, Path: "/" + database, RawQuery: "sslmode=disable"}

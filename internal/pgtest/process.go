@@ -104,13 +104,16 @@ func (s *Server) endLocked(order string) error {
 	return err
 }
 
-func (s *Server) remove() error {
+func (s *Server) remove() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.process == nil { // stopped: no shell removes the directory
-		return os.RemoveAll(s.dir)
+	if s.pooler != nil {
+		err = s.pooler.end()
 	}
-	return s.endLocked("\n")
+	if s.process == nil { // stopped: no shell removes the directory
+		return errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return errors.Join(err, s.endLocked("\n"))
 }
 
 // Running reports whether the server runs, as far as these methods know.

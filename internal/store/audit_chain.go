@@ -47,30 +47,27 @@ type link struct {
 // a checkpoint if one is due. Any node may call it at any time: while one works, for the others there is nothing
 // to do. Errors: ErrUnavailable and the signer's.
 func (s *Store) ChainAudit(ctx context.Context) (int, error) {
-	n, _, err := s.chain(ctx, func(tail link, last AuditCheckpoint, now time.Time) bool {
+	n, _, err := s.chain(ctx, false, func(tail link, last AuditCheckpoint, now time.Time) bool {
 		return tail.seq >= last.Seq+checkpointEvery || !now.Before(last.At.Add(checkpointAfter))
 	})
 	return n, err
 }
 
 // CheckpointAudit links up to 1000 entries and signs a checkpoint at once, unless the newest one covers
-// all. It returns the newest one: zero if there are no entries, and no signer was given, or another
-// node is at it.
+// all. It returns the newest one: zero if there are no entries, and no signer was given. If another node is at it,
+// it waits its turn: a transaction that was just cut off may still hold the lock.
 func (s *Store) CheckpointAudit(ctx context.Context) (AuditCheckpoint, error) {
-	_, p, err := s.chain(ctx, func(link, AuditCheckpoint, time.Time) bool { return true })
+	_, p, err := s.chain(ctx, true, func(link, AuditCheckpoint, time.Time) bool { return true })
 	return p, err
 }
 
-// chain does one batch. due says whether the chain that ends in tail needs a checkpoint after the last one.
-func (s *Store) chain(ctx context.Context, due func(tail link, last AuditCheckpoint, now time.Time) bool) (n int, last AuditCheckpoint, err error) {
+// chain does one batch; wait says what it does while another node is at it: nothing, or wait. due says whether the chain that ends in tail needs a checkpoint after the last one.
+func (s *Store) chain(ctx context.Context, wait bool, due func(tail link, last AuditCheckpoint, now time.Time) bool) (n int, last AuditCheckpoint, err error) {
 	var made bool
 	err = s.asDelivery(ctx, readWrite, func(t tx) error {
 		n, last, made = 0, AuditCheckpoint{}, false
-		if t.postgres() {
-			var mine bool
-			if err := t.row(ctx, "select pg_try_advisory_xact_lock($1)", int64(chainLock)).Scan(&mine); err != nil || !mine {
-				return err
-			}
+		if mine, err := takeChain(ctx, t, wait); err != nil || !mine {
+			return err
 		}
 		if err := byIndex(ctx, t); err != nil {
 			return err
@@ -106,6 +103,19 @@ func (s *Store) chain(ctx context.Context, due func(tail link, last AuditCheckpo
 		s.cfg.Logger.InfoContext(ctx, checkpointMessage, last.attrs()...)
 	}
 	return n, last, nil
+}
+
+// takeChain takes the chain's lock until the end of the transaction.
+func takeChain(ctx context.Context, t tx, wait bool) (mine bool, err error) {
+	switch {
+	case !t.postgres(): // one transaction writes at a time
+		return true, nil
+	case wait:
+		_, err := t.exec(ctx, "select pg_advisory_xact_lock($1)", int64(chainLock))
+		return err == nil, err
+	}
+	err = t.row(ctx, "select pg_try_advisory_xact_lock($1)", int64(chainLock)).Scan(&mine)
+	return mine, err
 }
 
 // byIndex makes PostgreSQL go by indexes for the rest of the transaction, row by row. Left alone it believes that

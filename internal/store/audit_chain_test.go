@@ -48,7 +48,7 @@ func chainAll(t *testing.T, s *store.Store) int {
 }
 
 func TestWhatWaitsForTheChainIsCounted(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open(func(c *store.Config) { c.Now = func() time.Time { return at(3) } })
 		verify := func() store.AuditReport {
 			return must[store.AuditReport](t)(s.VerifyAudit(t.Context(), store.VerifyConfig{}))
@@ -78,7 +78,7 @@ func TestWhatWaitsForTheChainIsCounted(t *testing.T) {
 }
 
 func TestSeveralChainersAtOnce(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		nodes := []*store.Store{open(), open()}
 		const writers, each = 4, 25
 		var chained [4]int
@@ -131,7 +131,7 @@ func TestSeveralChainersAtOnce(t *testing.T) {
 }
 
 func TestCheckpointsAreSignedInTime(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		now := at(0)
 		var log bytes.Buffer
 		s := open(func(c *store.Config) {
@@ -188,7 +188,7 @@ type brokenSigner struct{ signer }
 func (brokenSigner) Sign([]byte) ([]byte, error) { return nil, errors.New("no key") }
 
 func TestAFailedCheckpointTakesItsLinksBack(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		addEntries(t, open(), 3)
 		s := open(func(c *store.Config) { c.Checkpoint = brokenSigner{newSigner(t)} })
 		if n, err := s.ChainAudit(t.Context()); err == nil || n != 0 {
@@ -202,7 +202,7 @@ func TestAFailedCheckpointTakesItsLinksBack(t *testing.T) {
 }
 
 func TestALongLogIsVerifiedInLittleMemory(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		n := 100_000
 		s := open(func(c *store.Config) {
 			c.Checkpoint = newSigner(t)

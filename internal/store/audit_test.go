@@ -27,7 +27,7 @@ func actions(entries []store.AuditEntry) string {
 }
 
 func TestAnAuditEntryIsReadAsItWasWritten(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant := store.NewID()
 		e := store.AuditEntry{
@@ -57,7 +57,7 @@ func TestAnAuditEntryIsReadAsItWasWritten(t *testing.T) {
 }
 
 func TestAnAuditEntryIsFilledInAndCut(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open(func(c *store.Config) { c.Now = func() time.Time { return at(5) } })
 		long := strings.Repeat("x", 5000)
 		many := map[string]string{"bad": "nul \x00 and \xff", "long": long}
@@ -83,7 +83,7 @@ func TestAnAuditEntryIsFilledInAndCut(t *testing.T) {
 }
 
 func TestAuditEntriesAreFilteredAndPaged(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, user, target := store.NewID(), store.NewID(), store.NewID().String()
 		entry := func(minute int, action string, kind store.ActorKind, user uuid.UUID, target, outcome string) store.AuditEntry {
@@ -164,7 +164,7 @@ func isCursorError(err error) bool {
 }
 
 func TestAChangeIsAudited(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, admin := newTenant(t, s, "acme")
 		newKey(t, tenant, admin.ID, "admin")

@@ -19,7 +19,7 @@ import (
 
 func TestContent(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		for _, size := range []int{1, 256 << 10, 256<<10 + 1, 1 << 20, 3<<20 + 17} {
 			data := make([]byte, size)
@@ -75,7 +75,7 @@ func TestContent(t *testing.T) {
 
 func TestContentAborted(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		ctx, cancel := context.WithCancel(t.Context())
 		cw := w.tenant.NewContent(ctx)
@@ -119,7 +119,7 @@ func TestContentAborted(t *testing.T) {
 // A long content costs little memory on the way in and on the way out.
 func TestContentMemory(t *testing.T) {
 	const size = 100 << 20
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		var before, after runtime.MemStats
 		runtime.GC()
@@ -185,7 +185,7 @@ func TestFullDisk(t *testing.T) {
 // A message that was scheduled far ahead is not forgotten the moment it has ended.
 func TestRetentionBeginsAtTheEnd(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message()
 		m.SendAt = w.clock.now().Add(100 * 24 * time.Hour)
@@ -218,7 +218,7 @@ func TestRetentionBeginsAtTheEnd(t *testing.T) {
 
 func TestRetention(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		var finished []uuid.UUID
 		for range 3 {

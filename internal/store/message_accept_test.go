@@ -18,7 +18,7 @@ import (
 
 func TestAcceptRefuses(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		other, _ := newTenant(t, w.Store, "other")
 		foreign := newRelay(t, other, "main")
@@ -53,7 +53,7 @@ func TestAcceptRefuses(t *testing.T) {
 // Many callers share transactions; one bad message fails alone.
 func TestAcceptTogether(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		other, admin := newTenant(t, w.Store, "other")
 		relay := newRelay(t, other, "main")
@@ -118,7 +118,7 @@ func idempotency(user uuid.UUID, key, body string, m store.NewMessage) *store.Id
 
 func TestIdempotency(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message()
 		if replay, err := w.tenant.Accept(t.Context(), []store.NewMessage{m}, idempotency(w.user, "k", "body", m)); err != nil || replay != nil {
@@ -167,7 +167,7 @@ func TestIdempotency(t *testing.T) {
 // A thousand callers with one key, at two processes, make one message.
 func TestIdempotencyStampede(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		stores := []store.Tenant{w.tenant, w.again().Tenant(w.tenant.ID())}
 		first := make([]string, 1000)
@@ -198,7 +198,7 @@ func TestIdempotencyStampede(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		quota := func(q store.Quotas) {
 			t.Helper()
@@ -250,7 +250,7 @@ func make2(n int, fn func(...string) store.NewMessage) []store.NewMessage {
 // Several nodes together do not exceed a quota.
 func TestQuotaTogether(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		if err := w.Operator().SetQuotas(t.Context(), w.tenant.ID(), store.Quotas{MessagesPerDay: 50}, by()); err != nil {
 			t.Fatal(err)
@@ -282,7 +282,7 @@ func TestQuotaTogether(t *testing.T) {
 // A caller that goes away learns so; what was committed is there, and nothing else.
 func TestAcceptCanceled(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		done := make([]bool, 300)
 		ids := make([]uuid.UUID, len(done))

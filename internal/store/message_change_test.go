@@ -14,7 +14,7 @@ import (
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message("a@example.net", "b@example.net")
 		w.accept(t, m)
@@ -48,7 +48,7 @@ func TestCancel(t *testing.T) {
 
 func TestReschedule(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message()
 		m.SendAt = w.clock.now().Add(time.Hour)
@@ -80,7 +80,7 @@ func TestReschedule(t *testing.T) {
 
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message("a@example.net", "b@example.net", "c@example.net")
 		w.accept(t, m)
@@ -112,7 +112,7 @@ func TestRetry(t *testing.T) {
 
 func TestDelete(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		open1, sent := w.message(), w.message()
 		sent.Tags = []string{"x"}
@@ -156,7 +156,7 @@ func TestDelete(t *testing.T) {
 
 func TestMessageLists(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		second := newRelay(t, w.tenant, "second")
 		user := newUser(t, w.tenant, "u@example.com", "user")

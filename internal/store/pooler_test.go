@@ -18,6 +18,9 @@ type pooledLogins struct {
 	api, delivery, direct string
 }
 
+// unnamed has pgx itself give statements no names; the store finds out by itself.
+const unnamed = "&default_query_exec_mode=exec"
+
 func newPooled(t *testing.T) pooledLogins {
 	t.Helper()
 	server := pgtest.Shared(t)
@@ -26,7 +29,7 @@ func newPooled(t *testing.T) pooledLogins {
 	passwords := map[string]string{}
 	var names []string
 	for _, url := range []string{api, delivery} {
-		cfg := connect(t, url).Config()
+		cfg := connect(t, url+unnamed).Config()
 		passwords[cfg.User] = cfg.Password
 		names = append(names, cfg.User)
 	}
@@ -159,7 +162,7 @@ func TestPoolerAssumedRole(t *testing.T) {
 	if users, _, err := b.Users(t.Context(), store.Page{}); err != nil || len(users) != 1 {
 		t.Errorf("a tenant sees %d users, %v", len(users), err)
 	}
-	conn := connect(t, server.PoolerURL(pooler, db)+"&default_query_exec_mode=exec")
+	conn := connect(t, server.PoolerURL(pooler, db)+unnamed)
 	var role, tenant string
 	if err := conn.QueryRow(t.Context(), "select current_user, coalesce(current_setting('app.tenant_id', true), '')").Scan(&role, &tenant); err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ func lookAt(ctx context.Context, cfg *pgx.ConnConfig, role string) (sighting, er
 func pooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	var pid int32
 	err := conn.QueryRow(ctx, "select pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid) // a mode that leaves no name behind
-	return uint32(pid) != conn.PgConn().PID(), err //nolint:gosec // it is positive
+	return uint32(pid) != conn.PgConn().PID(), err                                         //nolint:gosec // it is positive
 }
 
 // prepareConnect completes what a URL may leave open.

@@ -46,14 +46,25 @@ func newWalker(t *testing.T) *walker {
 	return &walker{admin: connect(t, server.AdminURL(db)), api: connect(t, api), delivery: connect(t, delivery)}
 }
 
+// newPooledWalker attacks through a pooler in transaction mode.
+func newPooledWalker(t *testing.T) *walker {
+	t.Helper()
+	p := newPooled(t)
+	return &walker{admin: connect(t, p.server.AdminURL(p.db)), api: connect(t, p.api+unnamed), delivery: connect(t, p.delivery+unnamed)}
+}
+
 // No tenant reads, changes, refers to or detects another's rows, in any table.
 func TestRowLevelSecurity(t *testing.T) {
-	found, err := newWalker(t).walk(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range found {
-		t.Error(text)
+	for name, walker := range map[string]func(*testing.T) *walker{"direct": newWalker, "pooler": newPooledWalker} {
+		t.Run(name, func(t *testing.T) {
+			found, err := walker(t).walk(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range found {
+				t.Error(text)
+			}
+		})
 	}
 }
 

@@ -40,7 +40,7 @@ func token(expires time.Time) store.RefreshToken {
 }
 
 func TestSessions(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		c := &testClock{now: at(0)}
 		s := open(func(cfg *store.Config) { cfg.Now = c.Now })
 		tenant, admin := newTenant(t, s, "acme")
@@ -95,7 +95,7 @@ func TestSessionsEnd(t *testing.T) {
 			return second(tenant.UpdateUser(t.Context(), user, store.UserPatch{Role: ptr(auth.RoleAdmin)}, by()))
 		},
 	}
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		c := &testClock{}
 		s := open(func(cfg *store.Config) { cfg.Now = c.Now })
 		for name, end := range ends {
@@ -121,7 +121,7 @@ func TestSessionsEnd(t *testing.T) {
 
 // Of several that exchange one token at the same time one wins, and the session is over, for the others hold a copy.
 func TestRotateRace(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		nodes := []*store.Store{open(), open()}
 		tenant, admin := newTenant(t, nodes[0], "acme")
 		expires := time.Now().Add(time.Hour)
@@ -155,7 +155,7 @@ func TestRotateRace(t *testing.T) {
 }
 
 func TestPruneExpired(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		c := &testClock{now: at(0)}
 		s := open(func(cfg *store.Config) { cfg.Now = c.Now })
 		var kept []store.RefreshToken

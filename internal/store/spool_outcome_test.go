@@ -14,7 +14,7 @@ type states = []store.RecipientState
 
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		for _, c := range []struct {
 			name    string
@@ -73,7 +73,7 @@ func TestOutcomes(t *testing.T) {
 // A relay's words may be any octets: they must not stop the outcome from being recorded.
 func TestReplyOfAnyOctets(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message()
 		w.accept(t, m)
@@ -88,7 +88,7 @@ func TestReplyOfAnyOctets(t *testing.T) {
 
 func TestLateResults(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message("a@example.net", "b@example.net")
 		w.accept(t, m)
@@ -137,7 +137,7 @@ func TestLateResults(t *testing.T) {
 
 func TestResolveClaims(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		for _, c := range []struct {
 			name         string
@@ -208,7 +208,7 @@ func (w *world) resolve(t *testing.T) {
 
 func TestReleaseClaims(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		w.accept(t, w.message(), w.message(), w.message())
 		list := w.claim(t, 10)

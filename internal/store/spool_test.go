@@ -12,7 +12,7 @@ import (
 
 func TestLife(t *testing.T) {
 	t.Parallel()
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message("a@example.net", "b@example.net", "c@example.net")
 		m.Recipients[2].State = store.Suppressed

@@ -16,7 +16,7 @@ import (
 )
 
 func TestStanding(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		c := &testClock{now: at(0)}
 		s := open(func(cfg *store.Config) { cfg.Now = c.Now })
 		tenant, admin := newTenant(t, s, "acme")
@@ -82,7 +82,7 @@ func TestStanding(t *testing.T) {
 }
 
 func TestRegister(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		nodes := []*store.Store{open(), open()}
 		id, user := uuid.New(), uuid.New()
 		var wg sync.WaitGroup
@@ -119,7 +119,7 @@ func TestRegister(t *testing.T) {
 }
 
 func TestAPIKeys(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, admin := newTenant(t, s, "acme")
 		other, _ := newTenant(t, s, "beta")
@@ -190,7 +190,7 @@ func TestAPIKeys(t *testing.T) {
 
 // A key has no more rights than its user: neither when it is made nor later.
 func TestAPIKeyRole(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, _ := newTenant(t, s, "acme")
 		bob := newUser(t, tenant, "bob@example.com", auth.RoleAdmin)
@@ -212,7 +212,7 @@ func TestAPIKeyRole(t *testing.T) {
 }
 
 func TestTouchAPIKeys(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, open storetest.Open) {
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		var uses []store.KeyUse
 		addr := netip.MustParseAddr("2001:db8::1")

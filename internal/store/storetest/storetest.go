@@ -24,6 +24,17 @@ func Each(t *testing.T, fn func(t *testing.T, open Open)) {
 	t.Run("postgresql", func(t *testing.T) { fn(t, postgres(t)) })
 }
 
+// All is Each, and once more on PostgreSQL through a pooler in transaction mode, with fewer server connections than the
+// store has.
+func All(t *testing.T, fn func(t *testing.T, open Open)) {
+	t.Helper()
+	Each(t, fn)
+	t.Run("pooler", func(t *testing.T) {
+		server := pgtest.Shared(t)
+		fn(t, opener(t, store.Config{URL: server.PoolerURL(server.SharedPooler(t), Database(t, server))}))
+	})
+}
+
 // SQLite opens a new SQLite database with the changed configuration.
 func SQLite(t testing.TB, change ...func(*store.Config)) *store.Store {
 	t.Helper()

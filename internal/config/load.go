@@ -159,6 +159,9 @@ func (l *loader) together() {
 		}
 		say(have, "it goes together with %s, which is missing", s.nameOf(missing))
 	}
+	if s.MessageLimit > s.UploadSpace && s.UploadSpace > 0 {
+		say("upload_space", "it is smaller than %s: the largest message would never find room", s.nameOf("message_limit"))
+	}
 	if s.JWKSURL != "" {
 		// The provider makes tokens for other programs too.
 		for key, value := range map[string]string{"jwks_issuer": s.JWKSIssuer, "jwks_audience": s.JWKSAudience} {

@@ -42,7 +42,7 @@ type Settings struct {
 	TrustedProxies                                []netip.Prefix
 	CORSOrigins                                   []string // none: no other origin may read answers
 	CORSCredentials                               bool
-	BodyLimit, MessageLimit                       int64 // octets
+	BodyLimit, MessageLimit, UploadSpace          int64 // octets
 	ReadHeaderTimeout, ReadTimeout, WriteTimeout  time.Duration
 	IdleTimeout, ShutdownTimeout                  time.Duration
 	LogFormat, LogLevel                           string // json or text; debug, info, warn or error

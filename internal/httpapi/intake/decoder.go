@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,12 @@ type Config struct {
 	MemoryOctets int
 	// MaxOctets bounds a body as it comes over the wire; 0: [DefaultMaxOctets].
 	MaxOctets int64
+	// SpoolMemory is how many octets the contents of all requests at once may take up in memory; what comes more goes to
+	// the disk. 0: [DefaultSpoolMemory].
+	SpoolMemory int64
+	// SpoolDisk is how many they may take up in Dir; what comes more is refused with an [*Error] of kind NoSpace, and may
+	// be tried again when others have ended. 0: [DefaultSpoolDisk].
+	SpoolDisk int64
 	// Limits bounds the message; the zero value: the limits of package mail.
 	Limits mail.Limits
 }
@@ -44,12 +51,15 @@ type Decoder struct {
 	memory int
 	max    int64
 	limits mail.Limits
+	room   *room
 	idle   sync.Pool // of *reading
 }
 
 // New makes a decoder.
 func New(cfg Config) *Decoder {
-	d := &Decoder{dir: cfg.Dir, memory: cfg.MemoryOctets, max: cfg.MaxOctets, limits: resolve(cfg.Limits)}
+	d := &Decoder{dir: cfg.Dir, memory: cfg.MemoryOctets, max: cfg.MaxOctets, limits: resolve(cfg.Limits), room: &room{
+		mostMemory: cmp.Or(cfg.SpoolMemory, DefaultSpoolMemory), mostDisk: cmp.Or(cfg.SpoolDisk, DefaultSpoolDisk),
+	}}
 	if d.memory == 0 {
 		d.memory = DefaultMemoryOctets
 	}

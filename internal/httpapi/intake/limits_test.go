@@ -104,6 +104,42 @@ func TestNoRoomForTheSpool(t *testing.T) {
 	}
 }
 
+// What all requests hold at once is bounded, and free again when they end.
+func TestRoomOfAllRequests(t *testing.T) {
+	const kilo = 1 << 10
+	decoder := intake.New(intake.Config{Dir: t.TempDir(), MemoryOctets: 64 * kilo, SpoolMemory: 64 * kilo, SpoolDisk: 128 * kilo})
+	upload := func(octets int) (*intake.Decoded, error) {
+		return decoder.Decode(jsonHeader(), strings.NewReader(`{"attachments": [{"filename": "a", "content": "`+strings.Repeat("QUJD", octets/3)+`"}]}`), intake.Options{})
+	}
+	var held []*intake.Decoded
+	for _, octets := range []int{48 * kilo, 48 * kilo, 72 * kilo} { // in memory; no room there, so on the disk; on the disk
+		m, err := upload(octets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, m)
+	}
+	m, err := upload(48 * kilo)
+	if e, ok := errors.AsType[*intake.Error](err); !ok || e.Kind != intake.NoSpace {
+		t.Errorf("error is %v, want NoSpace", err)
+	}
+	held = append(held, m)
+	for _, m := range held {
+		if err := errors.Join(m.Close(), m.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 10 { // nothing is lost of it
+		m, err := upload(112 * kilo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestUnsupportedBodies(t *testing.T) {
 	for _, header := range []http.Header{
 		{},

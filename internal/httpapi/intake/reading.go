@@ -29,7 +29,7 @@ type reading struct {
 
 // start begins a message.
 func (r *reading) start(prefix string) {
-	r.out = &Decoded{spool: NewSpool(r.decoder.dir, r.decoder.memory), prefix: prefix}
+	r.out = &Decoded{spool: r.decoder.room.spool(r.decoder.dir, r.decoder.memory), prefix: prefix}
 	r.message = &r.out.Request
 	r.seen, r.attached, r.header = 0, 0, ""
 }

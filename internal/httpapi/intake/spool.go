@@ -20,6 +20,8 @@ type Spool struct {
 	named  bool   // the file still has a name, which Close removes
 	size   int64
 	start  int64 // where the piece in work begins
+
+	inMemory, onDisk lease
 }
 
 // NewSpool gives an empty spool. dir is where its file would be made ("": the system's directory), memory how
@@ -32,7 +34,8 @@ var errClosed = errors.New("content of a request that has ended")
 // Write appends to the piece in work. Its error is an [*Error] of kind NoSpace.
 func (s *Spool) Write(p []byte) (int, error) {
 	if s.file == nil {
-		if len(s.memory)+len(p) <= s.limit {
+		// Where the requests together hold too much in memory, this one goes on on the disk.
+		if len(s.memory)+len(p) <= s.limit && s.inMemory.reach(s.size+int64(len(p))) {
 			s.memory = append(s.memory, p...)
 			s.size += int64(len(p))
 			return len(p), nil
@@ -40,6 +43,9 @@ func (s *Spool) Write(p []byte) (int, error) {
 		if err := s.spill(); err != nil {
 			return 0, noSpace(err)
 		}
+	}
+	if !s.onDisk.reach(s.size + int64(len(p))) {
+		return 0, noSpace(errBusy)
 	}
 	if len(s.out)+len(p) > cap(s.out) {
 		if err := s.flush(); err != nil {
@@ -89,6 +95,7 @@ func (s *Spool) spill() error {
 		return err
 	}
 	s.memory, s.out = nil, make([]byte, 0, bufferOctets)
+	s.inMemory.free()
 	return nil
 }
 
@@ -120,9 +127,11 @@ func (memoryReader) Close() error { return nil }
 // Close frees memory and file. It may be called more than once.
 func (s *Spool) Close() error {
 	s.memory, s.out, s.size, s.start = nil, nil, 0, 0
+	s.inMemory.free()
 	if s.file == nil {
 		return nil
 	}
+	defer s.onDisk.free()
 	file := s.file
 	s.file = nil
 	err := file.Close()

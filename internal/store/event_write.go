@@ -1,6 +1,8 @@
 package store
 
 import (
+	"strings"
+
 	"github.com/google/uuid"
 )
 
@@ -23,6 +25,12 @@ var (
 	// SQLite has one writer: the counter is raised first, and each row takes its place below it.
 	insertEventSQLite = `insert into events (tenant_id, seq, at, kind, message_id, relay_id, n, attempt, code, enhanced, text)
 		values ($1, (select last from event_counters where tenant_id = $1) - $2 + $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
+
+	// The same for sqliteRun rows.
+	insertEventsSQLite = `insert or fail into events (tenant_id, seq, at, kind, message_id, relay_id, n, attempt, code, enhanced, text)
+		select c.tenant_id, c.last - ? + u.column1, u.column2, u.column3, u.column4, u.column5, u.column6, u.column7, u.column8, u.column9, u.column10
+		from event_counters c, (values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)` + strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sqliteRun-1) + `) u
+		where c.tenant_id = ?`
 )
 
 // writeEvents gives events their numbers and writes them. It must stand last in a transaction, and tenants in the order of
@@ -44,6 +52,14 @@ func writeEvents(b *batch, t tx, tenant uuid.UUID, events []Event) {
 	}
 	b.exec(nil, `insert into event_counters (tenant_id, last) values ($1, $2)
 		on conflict (tenant_id) do update set last = event_counters.last + excluded.last`, tenant, total)
+	for len(values) >= sqliteRun {
+		args := append(make([]any, 0, 2+sqliteRun*len(values[0])), total)
+		for _, row := range values[:sqliteRun] {
+			args = append(args, row...)
+		}
+		b.exec(nil, insertEventsSQLite, append(args, tenant)...)
+		values = values[sqliteRun:]
+	}
 	for _, row := range values {
 		b.exec(nil, insertEventSQLite, append([]any{tenant, total}, row...)...)
 	}

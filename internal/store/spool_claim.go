@@ -31,7 +31,8 @@ const maySend = `s.claim is null and s.due <= $1 and (r.not_before is null or r.
 const inTime = ` and (s.attempts = 0 or not exists (select 1 from messages m
 	where m.tenant_id = s.tenant_id and m.id = s.message_id and m.give_up_at <= $1))`
 
-// Two statements, since SQLite has no row locks and no UPDATE inside of WITH.
+// Two statements, since SQLite has no row locks and no UPDATE inside of WITH. SQLite plans a statement anew for each value of a bare
+// LIMIT.
 const (
 	claimPostgres = `with picked as materialized (
 			select s.message_id from spool s join relays r on r.id = s.relay_id
@@ -44,7 +45,7 @@ const (
 	claimSQLite = `update spool set claim = $6, claimed_at = $1, marked = 0 where tenant_id = $3 and message_id in (
 			select s.message_id from spool s join relays r on r.id = s.relay_id
 			where s.relay_id = $2 and s.tenant_id = $3 and s.class = $4 and ` + maySend + inTime + `
-			order by s.due, s.message_id limit $5)
+			order by s.due, s.message_id limit ($5 + 0))
 		returning message_id, attempts, unknown_before`
 )
 

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -123,7 +122,7 @@ func (d *sqliteDB) close() error {
 	return d.db.Close()
 }
 
-func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) (err error) {
+func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) error {
 	pool, begin := d.readers, "begin"
 	if m == readWrite {
 		pool, begin = d.writer, "begin immediate"
@@ -132,175 +131,39 @@ func (d *sqliteDB) run(ctx context.Context, _ scope, m mode, fn func(tx) error) 
 	if err != nil {
 		return err
 	}
+	defer pool.give(c)
+	return c.use(func() error { return d.transact(ctx, c, begin, fn) })
+}
+
+// transact runs fn between begin and commit.
+func (d *sqliteDB) transact(ctx context.Context, c *sqliteConn, begin string, fn func(tx) error) (err error) {
 	t := &sqliteTx{c: c, d: d}
-	done := false
+	panicking, done := true, false
 	defer func() { // also when fn panics
 		if !done {
-			_, rollback := c.conn.ExecContext(context.WithoutCancel(ctx), "rollback")
+			_, rollback := t.exec(context.WithoutCancel(ctx), "rollback")
 			// An error such as a full disk may have rolled back already; then there is none to end, which is no fault.
-			c.broken = c.broken || rollback != nil && !strings.Contains(rollback.Error(), "no transaction is active")
+			c.broken = c.broken || panicking || rollback != nil && !strings.Contains(rollback.Error(), "no transaction is active")
 		}
-		pool.give(c)
 	}()
-	if _, err := c.conn.ExecContext(ctx, begin); err != nil {
-		return d.classify(ctx, err)
+	if _, err := t.exec(ctx, begin); err != nil {
+		panicking = false
+		return err
 	}
-	if err := fn(t); err != nil {
+	err = fn(t)
+	panicking = false
+	if err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	// What is committed must be reported as committed: the end of ctx does not interrupt it. It takes one sync of the disk.
-	if _, err := c.conn.ExecContext(context.WithoutCancel(ctx), "commit"); err != nil {
-		return d.classify(context.WithoutCancel(ctx), err)
+	if _, err := t.exec(context.WithoutCancel(ctx), "commit"); err != nil {
+		return err
 	}
 	done = true
 	return nil
-}
-
-// sqliteTx is a transaction on one connection.
-type sqliteTx struct {
-	c *sqliteConn
-	d *sqliteDB
-}
-
-func (t *sqliteTx) postgres() bool      { return false }
-func (t *sqliteTx) setTenant(uuid.UUID) {}
-
-func (t *sqliteTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	values, err := sqliteArgs(args)
-	if err != nil {
-		return 0, err
-	}
-	st, err := t.c.prepare(ctx, query)
-	if err != nil {
-		return 0, t.d.classify(ctx, err)
-	}
-	defer st.release()
-	result, err := st.stmt.ExecContext(ctx, values...)
-	if err != nil {
-		return 0, t.d.classify(ctx, err)
-	}
-	return result.RowsAffected()
-}
-
-func (t *sqliteTx) query(ctx context.Context, query string, args ...any) (*rows, error) {
-	values, err := sqliteArgs(args)
-	if err != nil {
-		return nil, err
-	}
-	st, err := t.c.prepare(ctx, query)
-	if err != nil {
-		return nil, t.d.classify(ctx, err)
-	}
-	r, err := st.stmt.QueryContext(ctx, values...)
-	if err != nil {
-		st.release()
-		return nil, t.d.classify(ctx, err)
-	}
-	return &rows{&sqliteRows{ctx: ctx, rows: r, st: st, d: t.d}}, nil
-}
-
-func (t *sqliteTx) row(ctx context.Context, query string, args ...any) row {
-	r, err := t.query(ctx, query, args...)
-	return row{r, err}
-}
-
-func (t *sqliteTx) batch(ctx context.Context, b *batch) error {
-	for i, item := range b.items {
-		if err := t.batchItem(ctx, item); err != nil {
-			return &batchError{i, err}
-		}
-	}
-	return nil
-}
-
-func (t *sqliteTx) batchItem(ctx context.Context, item batchItem) error {
-	switch {
-	case item.tenant != nil:
-		return nil
-	case item.each != nil:
-		r, err := t.query(ctx, item.sql, item.args...)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		for r.Next() {
-			if err := item.each(r); err != nil {
-				return err
-			}
-		}
-		return r.Err()
-	}
-	n, err := t.exec(ctx, item.sql, item.args...)
-	if item.affected != nil {
-		*item.affected = n
-	}
-	return err
-}
-
-type sqliteRows struct {
-	ctx    context.Context
-	rows   *sql.Rows
-	st     *sqliteStmt
-	d      *sqliteDB
-	values []any
-	dest   []any
-}
-
-func (r *sqliteRows) next() bool { return r.rows.Next() }
-func (r *sqliteRows) err() error { return r.d.classify(r.ctx, r.rows.Err()) }
-
-func (r *sqliteRows) close() {
-	_ = r.rows.Close() // says what Err says
-	if r.st != nil {
-		r.st.release()
-		r.st = nil
-	}
-}
-
-func (r *sqliteRows) scan(dest []any) error {
-	if len(r.values) != len(dest) {
-		r.values, r.dest = make([]any, len(dest)), make([]any, len(dest))
-		for i := range r.values {
-			r.dest[i] = &r.values[i]
-		}
-	}
-	if err := r.rows.Scan(r.dest...); err != nil {
-		return r.d.classify(r.ctx, err)
-	}
-	for i, d := range dest {
-		if err := assign(d, r.values[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sqliteArgs writes times as microseconds since 1970 and UUIDs as 16 octets.
-func sqliteArgs(args []any) ([]any, error) {
-	out := make([]any, len(args))
-	for i, arg := range args {
-		v, err := argument(arg)
-		if err != nil {
-			return nil, err
-		}
-		switch v := v.(type) {
-		case time.Time:
-			out[i] = v.UnixMicro()
-		case uuid.UUID:
-			out[i] = v[:]
-		case bool:
-			out[i] = int64(0)
-			if v {
-				out[i] = int64(1)
-			}
-		default:
-			out[i] = v
-		}
-	}
-	return out, nil
 }
 
 // classify is classifySQLite that remembers damage.

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postrider/postrider/internal/pgtest"
 )
 
 const (
@@ -98,6 +101,18 @@ func (b *balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, err
+}
+
+// newBalanced makes a cluster, on the server of all tests, whose nodes callers do not know: they know the balancer.
+func newBalanced(t *testing.T) *world {
+	t.Helper()
+	w := newCluster(t, pgtest.Shared(t), false)
+	front := httptest.NewServer(newBalancer(t, w.nodes))
+	t.Cleanup(front.Close)
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	w.caller.url, w.caller.client = front.URL, &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return w
 }
 
 // ServeHTTP makes it a server for callers that know one address.

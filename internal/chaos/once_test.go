@@ -14,16 +14,18 @@ import (
 	"github.com/postrider/postrider/smtp/smtptest"
 )
 
-// onBoth runs a test on a service of its own on each database. The service is killed in these tests, the database is not.
-func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
+// onEach runs a test on a service of its own on each database, and on three nodes that callers reach through a load balancer. The
+// service is killed in these tests, the database is not.
+func onEach(t *testing.T, test func(t *testing.T, w *world)) {
 	program(t) // or skip
 	t.Run(sqlite, func(t *testing.T) { test(t, newWorld(t, sqlite, nil)) })
 	t.Run(postgresql, func(t *testing.T) { test(t, newWorld(t, postgresql, pgtest.Shared(t))) })
+	t.Run(cluster, func(t *testing.T) { test(t, newBalanced(t)) })
 }
 
 // TestOneKey: a thousand requests at the same time with one Idempotency-Key, and two kill -9 in between, make one message.
 func TestOneKey(t *testing.T) {
-	onBoth(t, func(t *testing.T, w *world) {
+	onEach(t, func(t *testing.T, w *world) {
 		const requests = 1000
 		e := w.ledger.add(true)
 		body := letter(e, w.relays[0], 2000)
@@ -51,10 +53,11 @@ func TestOneKey(t *testing.T) {
 		}
 		close(begin)
 		// The first one dies at once, most likely before it has answered anybody, the second one between answers.
-		for _, answers := range []int64{0, 30} {
+		for life, answers := range []int64{0, 30} {
 			within(t, fmt.Sprintf("%d requests are answered", answers), func() bool { return done.Load() >= answers })
-			w.nodes[0].kill(t)
-			w.nodes[0].start(t)
+			n := w.nodes[life%len(w.nodes)]
+			n.kill(t)
+			n.start(t)
 		}
 		group.Wait()
 		close(wrong)
@@ -83,7 +86,7 @@ func TestOneKey(t *testing.T) {
 // TestFinalReplyDropped: a relay takes a message and the reply that says so is lost. Under hold that is the end; under retry
 // the message waits at least ten minutes for its second try.
 func TestFinalReplyDropped(t *testing.T) {
-	onBoth(t, func(t *testing.T, w *world) {
+	onEach(t, func(t *testing.T, w *world) {
 		w.receiver.behave(smtptest.Rule{Command: smtptest.CommandContent, Action: acceptAndDrop()})
 		hold, retry := w.ledger.add(true), w.ledger.add(false)
 		for _, e := range []*entry{hold, retry} {

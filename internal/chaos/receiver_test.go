@@ -119,3 +119,10 @@ func (r *receiver) unreadable() int {
 	defer r.mu.Unlock()
 	return r.broken
 }
+
+// sum is how many messages arrived, each copy counted.
+func (r *receiver) sum() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
+}

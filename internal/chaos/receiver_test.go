@@ -126,3 +126,15 @@ func (r *receiver) sum() int {
 	defer r.mu.Unlock()
 	return r.total
 }
+
+// hears says whether a node is the last that sent for any relay.
+func (r *receiver) hears(node string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, by := range r.drains {
+		if by == node {
+			return true
+		}
+	}
+	return false
+}

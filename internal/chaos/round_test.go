@@ -227,13 +227,19 @@ func (w *world) strike(t *testing.T, s step, r *rand.Rand, got *figures) {
 	}
 }
 
-// victim is a node to be broken that is not yet.
+// victim is a node to be broken that is not yet: mostly one that sends, if there is one.
 func (w *world) victim(struck map[*node]bool, r *rand.Rand) *node {
-	var possible []*node
+	var possible, sending []*node
 	for _, n := range w.nodes {
 		if n.runs() && !struck[n] {
 			possible = append(possible, n)
+			if w.receiver.hears(n.name) {
+				sending = append(sending, n)
+			}
 		}
+	}
+	if r.IntN(4) > 0 && len(sending) > 0 {
+		possible = sending
 	}
 	if len(possible) == 0 {
 		return w.nodes[0]

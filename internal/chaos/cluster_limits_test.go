@@ -71,11 +71,20 @@ func (m *meter) accept() {
 			return
 		}
 		m.count(1)
-		m.group.Go(func() {
-			defer m.count(-1)
-			m.server.ServeConn(c)
-		})
+		m.server.ServeConn(&metered{c, sync.OnceFunc(func() { m.count(-1) })})
 	}
+}
+
+// metered is a connection that tells of its end.
+type metered struct {
+	net.Conn
+	ended func()
+}
+
+// Close ends it.
+func (c *metered) Close() error {
+	c.ended()
+	return c.Conn.Close()
 }
 
 func (m *meter) count(by int) {

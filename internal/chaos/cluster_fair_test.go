@@ -9,7 +9,7 @@ import (
 
 const (
 	// fairBacklog is how many messages of one tenant wait before another's.
-	fairBacklog = 4000
+	fairBacklog = 2500
 	// fairBetween is how many of them may leave between another's acceptance and its arrival: those that are under way, and those of one look
 	// and one claim.
 	fairBetween = 500

@@ -84,6 +84,7 @@ func table() []row {
 		{path: "internal/tokenattack", testOnly: true, imports: []string{"auth"}, reason: "it forges tokens for tests of auth and of what stands above"},
 		{path: "internal/redistest", testOnly: true, reason: "real servers know nothing of the client under test"},
 		{path: "internal/chaos", testOnly: true, reason: "it reaches the program by HTTP and SMTP alone"},
+		{path: "internal/operation", testOnly: true, reason: "it reaches the program by its commands, HTTP and SMTP; of the store it asks the version of the tables"},
 		{path: "internal/deptest", testOnly: true, reason: "it reads the source and imports none"},
 	}
 }

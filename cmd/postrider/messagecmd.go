@@ -58,6 +58,7 @@ type messageListCommand struct {
 	Recipient string `group:"run" placeholder:"ADDRESS" help:"Only those to this address."`
 	Tag       string `group:"run" placeholder:"TAG" help:"Only those with this tag."`
 	Relay     string `group:"run" placeholder:"RELAY" help:"Only those through this relay: its name or id."`
+	Restored  bool   `group:"run" help:"Only those on hold since the database was restored."`
 	Limit     int    `group:"run" default:"50" placeholder:"N" help:"At most so many; 0: all. Default: 50."`
 	JSON      bool   `group:"run" name:"json" help:"Print one object a line."`
 	settingsFlags
@@ -69,7 +70,7 @@ func (c *messageListCommand) Run(p *program) error {
 		return usagef("--limit: %d is not possible", c.Limit)
 	}
 	return c.withOwner(p, c.Tenant, func(o relayOwner) error {
-		filter := store.MessageFilter{State: store.MessageState(c.State), Recipient: c.Recipient, Tag: c.Tag}
+		filter := store.MessageFilter{State: store.MessageState(c.State), Recipient: c.Recipient, Tag: c.Tag, Restored: c.Restored}
 		if c.Relay != "" {
 			if filter.RelayID, _ = auth.ParseID(c.Relay); filter.RelayID == uuid.Nil { // a relay that is gone has an id still
 				r, err := o.find(p.ctx, c.Relay)

@@ -122,7 +122,7 @@ func (m *mail) restored(t *testing.T, n *node, b acceptedBefore, busy []string) 
 	if shown := n.run(t, "restored", "show"); !strings.Contains(shown, "first") {
 		t.Errorf("restored show: %s", shown)
 	}
-	if list := n.run(t, "message", "list", "--tenant", "first"); !strings.Contains(list, "(on hold: restored)") {
+	if list := n.run(t, "message", "list", "--tenant", "first", "--restored"); !strings.Contains(list, "(on hold: restored)") {
 		t.Errorf("message list: %s", list)
 	}
 }

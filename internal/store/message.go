@@ -206,6 +206,8 @@ type MessageFilter struct {
 	Tag       string
 	From, To  time.Time // accepted in [From, To)
 	Test      *bool
+	// Restored asks for those on hold since the database was restored.
+	Restored bool
 }
 
 // Idempotency is what a caller promised to send once: the same Scope, UserID and Key within a day

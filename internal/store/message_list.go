@@ -95,6 +95,9 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, none
 			c.add("m.test")
 		}
 	}
+	if f.Restored {
+		c.add("m.id in (select message_id from spool where tenant_id = ? and restored_due is not null)", tenant)
+	}
 	switch state := RecipientState(f.State); {
 	case f.State == "":
 	case state == Sending:

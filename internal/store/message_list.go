@@ -81,7 +81,7 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, none
 		if !storable(f.Recipient) {
 			return c, true
 		}
-		c.add("m.id in (select message_id from recipients where tenant_id = ? and lower(address) = lower(?) and message_id < ?)", tenant, f.Recipient, before)
+		c.add("m.id in (select message_id from recipients where tenant_id = ? and address_key = lower(?) and message_id < ?)", tenant, f.Recipient, before)
 	}
 	if f.Tag != "" {
 		if !storable(f.Tag) {

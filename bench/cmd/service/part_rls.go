@@ -32,6 +32,8 @@ func policyReads() []read {
 	return []read{
 		{"one message", readColumns + "where m.tenant_id = $1 and m.id = $2"},
 		{"its recipients", "select n, address, field, state, code, text, updated_at from recipients where tenant_id = $1 and message_id = $2 order by n"},
+		{"list of a recipient", readColumns + `where m.tenant_id = $1 and m.id <= $2
+			and m.id in (select message_id from recipients where tenant_id = $1 and address_key = 'zoe@example.net' and message_id <= $2) order by m.id desc limit 50`},
 		{"list of 50", readColumns + "where m.tenant_id = $1 and m.id <= $2 order by m.id desc limit 50"},
 	}
 }

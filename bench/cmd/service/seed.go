@@ -21,7 +21,7 @@ const seedPiece = 50_000
 
 // dialect is what differs between the databases' words for the same.
 type dialect struct {
-	columns string // of the table $1, in order
+	columns string // of the table $1, in order; not those that the database makes itself
 	series  string // the numbers g from $1 to $2
 	id      string // a UUIDv7 of the time %[1]s in milliseconds, the kind %[2]d and the number g
 	at      string // a time from milliseconds
@@ -32,7 +32,7 @@ type dialect struct {
 func dialectOf(db string) dialect {
 	if db == postgresql {
 		return dialect{
-			columns: "select column_name from information_schema.columns where table_schema = current_schema() and table_name = $1 order by ordinal_position",
+			columns: "select column_name from information_schema.columns where table_schema = current_schema() and table_name = $1 and is_generated = 'NEVER' order by ordinal_position",
 			series:  "(select g from generate_series($1::bigint, $2::bigint) g)",
 			id:      "(lpad(to_hex((%[1]s)::bigint), 12, '0') || '700%[2]d8' || lpad(to_hex(g.g), 15, '0'))::uuid",
 			at:      "to_timestamp((%s) / 1000.0)",

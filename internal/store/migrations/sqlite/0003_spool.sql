@@ -126,9 +126,11 @@ create table recipients (
 	enhanced   text not null default '',
 	text       text not null default '',
 	updated_at integer not null,
+	-- What lists by recipient look for.
+	address_key text generated always as (lower(address)) virtual,
 	primary key (message_id, tenant_id, n)
 ) strict, without rowid;
-create index recipients_address on recipients (lower(address), tenant_id, message_id);
+create index recipients_address on recipients (address_key, tenant_id, message_id);
 
 create table attempts (
 	tenant_id  blob not null,

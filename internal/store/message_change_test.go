@@ -227,6 +227,17 @@ func TestMessageLists(t *testing.T) {
 				t.Errorf("%s: got %v, want %v (%v)", name, got, want, c.want)
 			}
 		}
+		// Whichever filters come together, each takes its share: on SQLite one of them says which index is read.
+		all := listAll(t, w.tenant, store.MessageFilter{})
+		for _, f := range filtersTogether(user.ID, second.ID, &yes, &no) {
+			want := slices.DeleteFunc(slices.Clone(all), func(m store.Message) bool {
+				return f.UserID != uuid.Nil && m.UserID != f.UserID || f.RelayID != uuid.Nil && m.RelayID != f.RelayID ||
+					f.State != "" && m.State != f.State || f.Test != nil && m.Test != *f.Test
+			})
+			if got := listAll(t, w.tenant, f); len(got) != len(want) {
+				t.Errorf("%+v: %d messages, want %d", f, len(got), len(want))
+			}
+		}
 		if list, _, err := w.tenant.Inbox(t.Context(), uuid.Nil, store.Page{}); err != nil || len(list) != 1 || list[0].ID != made["test"] {
 			t.Errorf("inbox: %+v, %v", list, err)
 		}
@@ -242,4 +253,19 @@ func TestMessageLists(t *testing.T) {
 			t.Errorf("another tenant sees %+v", list)
 		}
 	})
+}
+
+// filtersTogether are all combinations of a user, a relay, a state and whether it is a test.
+func filtersTogether(user, relay uuid.UUID, tests ...*bool) []store.MessageFilter {
+	var all []store.MessageFilter
+	for _, u := range []uuid.UUID{uuid.Nil, user} {
+		for _, r := range []uuid.UUID{uuid.Nil, relay} {
+			for _, s := range []store.MessageState{"", "queued", "sending", "deferred", "failed", "unknown", "sent", store.MessagePartial} {
+				for _, test := range append([]*bool{nil}, tests...) {
+					all = append(all, store.MessageFilter{UserID: u, RelayID: r, State: s, Test: test})
+				}
+			}
+		}
+	}
+	return all
 }

@@ -19,6 +19,9 @@ const listSlack = 24 * time.Hour
 type conditions struct {
 	texts []string
 	args  []any
+	// index is what SQLite is to read by, "" for its own choice. It has no statistics of a database, takes every index for as
+	// good as the next, and the key before all, since rows lie in its order: it would read all messages of the tenant.
+	index string
 }
 
 // add appends a condition in which ? stands for each of args.
@@ -44,8 +47,12 @@ func (t Tenant) Messages(ctx context.Context, f MessageFilter, page Page) (list 
 		return []Message{}, "", nil
 	}
 	c.args = append(c.args, page.limit()+1)
-	text := "select " + messageColumns + messageFrom + c.where() + " order by m.id desc limit $" + strconv.Itoa(len(c.args))
 	err = t.readOne(ctx, func(q tx) error {
+		from := messageFrom
+		if c.index != "" && !q.postgres() {
+			from = strings.Replace(from, "messages m ", "messages m indexed by "+c.index+" ", 1)
+		}
+		text := "select " + messageColumns + from + c.where() + " order by m.id desc limit $" + strconv.Itoa(len(c.args))
 		r, err := q.query(ctx, text, c.args...)
 		list, err = collect(r, err, func(r *rows) (Message, error) { return scanMessage(r.Scan) })
 		return err
@@ -63,11 +70,13 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, none
 	c = &conditions{}
 	c.add("m.tenant_id = ?", tenant)
 	c.add("m.id < ?", before)
-	if f.UserID != uuid.Nil {
-		c.add("m.user_id = ?", f.UserID)
-	}
 	if f.RelayID != uuid.Nil {
 		c.add("m.relay_id = ?", f.RelayID)
+		c.index = "messages_relay"
+	}
+	if f.UserID != uuid.Nil {
+		c.add("m.user_id = ?", f.UserID)
+		c.index = "messages_user"
 	}
 	if !f.From.IsZero() {
 		c.add("m.created_at >= ?", f.From)
@@ -93,6 +102,7 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, none
 		c.add("m.test = ?", *f.Test)
 		if *f.Test {
 			c.add("m.test")
+			c.index = "messages_test"
 		}
 	}
 	if f.Restored {
@@ -108,10 +118,15 @@ func (f MessageFilter) conditions(tenant, before uuid.UUID) (c *conditions, none
 	case state == Deferred:
 		c.add("m.other_state = ?", f.State)
 		c.add("s.claim is null")
+		c.index = "messages_state"
 	case state == Sent:
 		c.add("m.state = ?", f.State)
 	default:
 		c.add("m.other_state = ?", f.State)
+		c.index = "messages_state"
+	}
+	if f.Recipient != "" || f.Tag != "" || f.State == MessageState(Queued) || f.State == MessageState(Sending) {
+		c.index = "" // those are named by their ids
 	}
 	return c, !slices.Contains(messageStates, f.State)
 }

@@ -23,7 +23,7 @@ func what(part string) string {
 		"newcomer": "One tenant's single messages, from the answer 202 to the sink's 250, while another tenant's queue is being sent over a relay that both share.",
 		"attach":   "One request with four attachments of 25 MB.",
 		"growth": "With finished messages in the store (as sent ones leave it, their content removed), and those that the rounds before left. " +
-			"Accept: with the relay paused, 64 callers. Send: what was queued so. Lists: 50 newest messages, one caller.",
+			"Accept: with the relay paused, 64 callers. Send: what was queued so. Lists: the 50 newest that there are, one caller; failed ones and those of the user there are none.",
 		"spread": "As many tenants as relays, one each, turn by turn; accept with all of them held, 64 callers, then sent.",
 		"rls": "A read as the service does it (role without rights of its own, the tenant told in the same batch, policies forced) and the same query as a role " +
 			"that no policy holds, telling no tenant; in pairs, one connection each.",

@@ -19,7 +19,7 @@ func (v *service) takeIn(cfg *httpapi.Config, st *store.Store) (err error) {
 	cfg.Sealer, cfg.MaxMessageBody = pl.keys.sealer, pl.settings.MessageLimit
 	// Large contents are spooled on the disk that the operator gave us: /tmp is memory on many systems.
 	cfg.Intake = intake.New(intake.Config{Dir: pl.settings.Data, MaxOctets: pl.settings.MessageLimit, SpoolDisk: pl.settings.UploadSpace})
-	cfg.Submission, err = submission.New(submission.Config{Store: st, Sealer: pl.keys.sealer, RelayKey: pl.keys.relayKey()})
+	cfg.Submission, err = submission.New(submission.Config{Store: st, Sealer: pl.keys.sealer, RelayKey: pl.keys.relayKey(), Now: st.Now})
 	return err
 }
 

@@ -373,42 +373,6 @@ func TestDatabaseComesLater(t *testing.T) {
 	}
 }
 
-// TestOneNodeDelivers: of several nodes with one database one delivers, and the next when that one ends, however it ends.
-func TestOneNodeDelivers(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	given := map[string]string{"DATA": dir}
-	setup := exec.CommandContext(t.Context(), "postrider", "setup", "--tenant", "acme", "--email", "a@example.com")
-	setup.Env = append(os.Environ(), "POSTRIDER_DATA="+dir)
-	for k, v := range databaseURLs(t, pgtest.Shared(t)) {
-		setup.Env = append(setup.Env, k+"="+v)
-		given[strings.TrimPrefix(k, "POSTRIDER_")] = v
-	}
-	if out, err := setup.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	one := serve(t, given)
-	one.await(`"msg":"delivering"`)
-	two := serve(t, given)
-	two.await("another node delivers")
-	if err := one.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	two.await(`"msg":"delivering"`)
-	if status := one.end(); status != -1 {
-		t.Errorf("exit status %d", status)
-	}
-	three := serve(t, given)
-	three.await("another node delivers")
-	if status := two.stop(); status != exitOK {
-		t.Errorf("exit status %d", status)
-	}
-	three.await(`"msg":"delivering"`)
-	if status := three.stop(); status != exitOK {
-		t.Errorf("exit status %d", status)
-	}
-}
-
 // TestStopsWhileWaiting: a service that waits for its database ends in order too.
 func TestStopsWhileWaiting(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,7 @@ type service struct {
 	registry *prometheus.Registry
 	front    *front
 	measured *storeMetrics
+	node     *node // nil until the database is there
 
 	work    sync.WaitGroup // everything that runs beside
 	failed  chan error     // the first thing that ended by itself
@@ -70,10 +71,12 @@ func (pl *plan) serve(p *program, logger *slog.Logger) (err error) {
 		return err
 	}
 	v.run("http api", func() error { return server.Run(work) })
-	v.run("delivery", func() error { return v.deliver(sending, st) })
-	v.run("upkeep", func() error { return st.RunUpkeep(work, store.UpkeepConfig{MarkFile: markFile(v.plan.settings)}) })
+	v.run("node", func() error { return v.node.run(sending, work, v) })
+	if v.delivers() {
+		v.run("upkeep", func() error { return st.RunUpkeep(work, store.UpkeepConfig{MarkFile: markFile(v.plan.settings)}) })
+	}
 	v.front.open(server.Handler())
-	logger.Info("ready", "after", time.Since(begun))
+	logger.Info("ready", "after", time.Since(begun), "role", pl.settings.Role)
 	v.front.announce(p, begun)
 	select {
 	case <-p.ctx.Done():
@@ -129,6 +132,10 @@ func (v *service) assemble(ctx, work context.Context) (*httpapi.Server, *store.S
 	if err := v.measured.watch(v.registry, st); err != nil {
 		return nil, nil, err
 	}
+	if v.node, err = v.join(ctx, st); err != nil {
+		return nil, nil, err
+	}
+	v.closers = append(v.closers, closer(v.node.leave))
 	issuer, err := newIssuer(s, k)
 	if err != nil {
 		return nil, nil, err
@@ -141,7 +148,7 @@ func (v *service) assemble(ctx, work context.Context) (*httpapi.Server, *store.S
 	}
 	v.closers = append(v.closers, tokens)
 	var others []*auth.Verifier
-	if s.JWKSURL != "" {
+	if s.JWKSURL != "" && s.Role != config.RoleDelivery {
 		provider, err := auth.NewVerifier(work, auth.VerifierConfig{
 			JWKSURL: s.JWKSURL, Issuer: s.JWKSIssuer, Audience: s.JWKSAudience, Roles: v.plan.roles, Logger: v.logger,
 			Claims: auth.ClaimNames{TenantID: s.JWKSClaimTenant, UserID: s.JWKSClaimUser, Role: s.JWKSClaimRole},
@@ -166,7 +173,7 @@ func (v *service) assemble(ctx, work context.Context) (*httpapi.Server, *store.S
 		Limiter: limiter, Limits: v.plan.limits, Proxies: s.TrustedProxies,
 		CORS:    httpapi.CORS{Origins: s.CORSOrigins, Credentials: s.CORSCredentials},
 		MaxBody: s.BodyLimit, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
-		Metrics: v.registry, MetricsNetworks: s.MetricsAllow, Tracing: traces.Provider(), Ready: v.front.ready, Stopping: ctx.Done(),
+		Metrics: v.registry, MetricsNetworks: s.MetricsAllow, Tracing: traces.Provider(), Ready: v.ready, Stopping: ctx.Done(), Role: s.Role,
 		Version: versionText(), Logger: v.logger,
 	}
 	if err := v.takeIn(&api, st); err != nil {

@@ -92,7 +92,7 @@ func (m *storeMetrics) Collect(out chan<- prometheus.Metric) {
 		if since.IsZero() {
 			return 0
 		}
-		return max(0, time.Since(since).Seconds())
+		return max(0, m.store.Now().Sub(since).Seconds())
 	}
 	out <- prometheus.MustNewConstMetric(m.messages, prometheus.GaugeValue, float64(depth.Messages))
 	out <- prometheus.MustNewConstMetric(m.oldest, prometheus.GaugeValue, age(depth.OldestDue))

@@ -146,11 +146,14 @@ func (l *loader) together() {
 		say("data", "it is missing: give a directory to keep everything in, with --data DIR or %sDATA, or a PostgreSQL database with %sDATABASE_URL", EnvPrefix, EnvPrefix)
 	}
 	if s.Embedded() {
-		for key, value := range map[string]Secret{"delivery_database_url": s.DeliveryDatabaseURL, "migration_database_url": s.MigrationDatabaseURL} {
+		for key, value := range map[string]Secret{"delivery_database_url": s.DeliveryDatabaseURL, "migration_database_url": s.MigrationDatabaseURL, "lock_database_url": s.LockDatabaseURL} {
 			if !value.IsZero() {
 				say(key, "it has no effect without %s: give that too", s.nameOf("database_url"))
 			}
 		}
+	}
+	if s.Embedded() && s.Role != RoleAll && s.Role != "" {
+		say("role", "%s needs other nodes on the same database, so %s: with SQLite there is one process, which does all", s.Role, s.nameOf("database_url"))
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		have, missing := "tls_cert", "tls_key"

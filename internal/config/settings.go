@@ -15,7 +15,10 @@ type Settings struct {
 	RedisURL                                               Secret // empty: limits are counted in this process
 
 	RetainContent, RetainMessages, RetainEvents time.Duration
-	MinFreeSpace                                int64 // octets; 0: any
+	MinFreeSpace                                int64  // octets; 0: any
+	Role                                        string // one of RoleAll, RoleAPI, RoleDelivery
+	NodeName                                    string // empty: Hostname
+	LockDatabaseURL                             Secret // PostgreSQL itself, not a pooler; empty: DeliveryDatabaseURL
 
 	TLSCert, TLSKey string // files; both or none
 	MetricsListen   string // host:port; empty: none of its own
@@ -55,6 +58,13 @@ type Settings struct {
 	shown                                         map[string]string // by key, as Print tells it: no secrets
 	file                                          string            // the file they were read from
 }
+
+// What a node does.
+const (
+	RoleAll      = "all"
+	RoleAPI      = "api"      // takes requests
+	RoleDelivery = "delivery" // empties the spool
+)
 
 // Pair is one NAME=VALUE of a list.
 type Pair struct{ Name, Value string }

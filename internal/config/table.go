@@ -42,15 +42,16 @@ const (
 	groupBrowser = "Browsers and proxies"
 	groupWatch   = "Logs, metrics and traces"
 	groupMail    = "Delivery"
+	groupNodes   = "Several nodes"
 )
 
 func groups() []string {
-	return []string{groupStore, groupHTTP, groupTokens, groupLimits, groupBrowser, groupWatch, groupMail}
+	return []string{groupStore, groupHTTP, groupTokens, groupLimits, groupBrowser, groupWatch, groupMail, groupNodes}
 }
 
 // table is every setting of the service.
 func table() []setting {
-	return slices.Concat(storeSettings(), httpSettings(), tokenSettings(), limitSettings(), watchSettings(), mailSettings())
+	return slices.Concat(storeSettings(), httpSettings(), tokenSettings(), limitSettings(), watchSettings(), mailSettings(), nodeSettings())
 }
 
 func storeSettings() []setting {
@@ -118,5 +119,13 @@ func mailSettings() []setting {
 		{key: "egress_allow", group: groupMail, placeholder: "NETS", list: true, help: "Networks that tenants' hosts may be in although they are private or local, separated by commas: `127.0.0.1` for a Postfix beside the service.", set: networks(func(s *Settings) *[]netip.Prefix { return &s.EgressAllow })},
 		{key: "egress_ports", group: groupMail, shown: "25, 465, 587, 2525", placeholder: "PORTS", list: true, help: "Ports of relays, separated by commas.", set: ports(func(s *Settings) *[]int { return &s.EgressPorts })},
 		{key: "max_concurrent_deliveries", group: groupMail, def: "100", placeholder: "N", help: "Deliveries that this node makes at the same time.", set: number(func(s *Settings) *int { return &s.MaxConcurrentDeliveries }, 1, 100_000)},
+	}
+}
+
+func nodeSettings() []setting {
+	return []setting{
+		{key: "role", group: groupNodes, def: "all", placeholder: "ROLE", help: "What this node does: `api` takes requests and sends nothing, `delivery` empties the spool and answers /healthz, /readyz and /metrics only, `all` does both. Other than `all` needs `database_url`.", set: oneOf(func(s *Settings) *string { return &s.Role }, RoleAll, RoleAPI, RoleDelivery)},
+		{key: "node_name", group: groupNodes, shown: "`hostname`", placeholder: "NAME", help: "Name of this node in `postrider nodes`.", set: text(func(s *Settings) *string { return &s.NodeName })},
+		{key: "lock_database_url", group: groupNodes, placeholder: "URL", secret: true, url: true, shown: "`delivery_database_url`", help: "PostgreSQL itself, past any pooler, for the one session of this node that holds its rights to relays and hears announcements. Needed if the other URLs lead to a pooler; the login must be a member of `postrider_delivery`, and the same on all nodes.", set: databaseURL(func(s *Settings) *Secret { return &s.LockDatabaseURL })},
 	}
 }

@@ -17,6 +17,12 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.URL.Path, "//") {
 		r = withSingleSlashes(r)
 	}
+	if s.cfg.Role == roleDelivery && !forMachines(r.URL.Path) {
+		s.byAddress.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			writeProblem(w, r, newProblem(http.StatusNotFound, api.CodeNotFound, "This node has the role delivery and takes no requests: ask one with the role api or all."))
+		})).ServeHTTP(w, r)
+		return
+	}
 	found, _ := s.mux.Handler(r)
 	if _, ours := found.(routed); ours {
 		s.mux.ServeHTTP(w, r) // once more: only this sets the path's values
@@ -25,6 +31,17 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	s.byAddress.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, unrouted(w, r, found))
 	})).ServeHTTP(w, r)
+}
+
+// The roles of a node that matter here.
+const (
+	roleAll      = "all"
+	roleDelivery = "delivery"
+)
+
+// forMachines says whether a path is one of those that every node answers.
+func forMachines(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/metrics"
 }
 
 // unrouted asks ServeMux's own handler whether it is the method that is wrong.

@@ -85,10 +85,10 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		not = append(not, s.cfg.Ready(ctx)...)
 	}
 	if len(not) > 0 {
-		writeJSON(w, r, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "not_ready": not})
+		writeJSON(w, r, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "role": s.cfg.Role, "not_ready": not})
 		return
 	}
-	writeJSON(w, r, http.StatusOK, map[string]string{"status": "ready"})
+	writeJSON(w, r, http.StatusOK, map[string]string{"status": "ready", "role": s.cfg.Role})
 }
 
 // writeJSON answers outside of huma.

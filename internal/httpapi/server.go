@@ -85,6 +85,9 @@ type Config struct {
 	// Stopping is closed when the service begins to stop: requests that only wait for a result are then answered without one,
 	// instead of being cut off at the end. Nil: never.
 	Stopping <-chan struct{}
+	// Role is what this node does: "api", "delivery" or "all". With "delivery" only the pages for machines are served, and whatever else is asked
+	// for is answered with 404 and a line that says so. Empty: "all".
+	Role string
 	// Version is the program's, for the OpenAPI document. Empty: "0".
 	Version string
 	// Logger gets a line for each request. Nil: nothing is logged.
@@ -189,6 +192,7 @@ func (c *Config) fill() {
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, defaultTimeout)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, defaultTimeout)
 	c.Version = cmp.Or(c.Version, "0")
+	c.Role = cmp.Or(c.Role, roleAll)
 	c.Limits = c.Limits.named()
 	c.Proxies = slices.Clone(c.Proxies)
 	c.MetricsNetworks = slices.Clone(c.MetricsNetworks)

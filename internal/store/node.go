@@ -107,6 +107,7 @@ type Node struct {
 	turn   baton   // for the session's connection
 	assume string  // the role that the login takes on for rows; empty: none
 	outbox *outbox // what the other nodes are to hear
+	watch  *watch  // whether they live
 
 	mu       sync.Mutex
 	session  *session // nil while there is none
@@ -126,7 +127,7 @@ func (s *Store) Join(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, s: s, lost: make(chan struct{}), held: map[uuid.UUID]bool{}, peers: 1, outbox: newOutbox()}
+	n := &Node{cfg: cfg, s: s, lost: make(chan struct{}), held: map[uuid.UUID]bool{}, peers: 1, outbox: newOutbox(), watch: newWatch()}
 	if s.cfg.URL == "" {
 		if err := n.beatAlone(ctx); err != nil {
 			return nil, err

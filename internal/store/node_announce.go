@@ -13,9 +13,12 @@ import (
 
 const (
 	// announcedMost is how many relays one announcement names: PostgreSQL takes less than 8000 octets.
-	announcedMost = 200
+	announcedMost = 190
 	// announcedAll stands for more than that.
 	announcedAll = "*"
+	// freedMark stands before relays that were let go of, of which an announcement names so many at most.
+	freedMark = "-"
+	freedMost = 10
 	// announceWait bounds the sending of one.
 	announceWait = 5 * time.Second
 )
@@ -25,11 +28,12 @@ type outbox struct {
 	mu     sync.Mutex
 	some   bool
 	relays map[uuid.UUID]struct{}
+	freed  map[uuid.UUID]struct{} // relays that we let go of
 	wake   chan struct{}
 }
 
 func newOutbox() *outbox {
-	return &outbox{relays: map[uuid.UUID]struct{}{}, wake: make(chan struct{}, 1)}
+	return &outbox{relays: map[uuid.UUID]struct{}{}, freed: map[uuid.UUID]struct{}{}, wake: make(chan struct{}, 1)}
 }
 
 // add gathers relays; none means that something was accepted for later. It does not block.
@@ -42,6 +46,20 @@ func (o *outbox) add(relays []uuid.UUID) {
 		}
 	}
 	o.mu.Unlock()
+	o.rouse()
+}
+
+// free adds a relay that this node let go of. Those that are too many are found by the others' look.
+func (o *outbox) free(relay uuid.UUID) {
+	o.mu.Lock()
+	if len(o.freed) < freedMost {
+		o.freed[relay] = struct{}{}
+	}
+	o.mu.Unlock()
+	o.rouse()
+}
+
+func (o *outbox) rouse() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -52,10 +70,14 @@ func (o *outbox) add(relays []uuid.UUID) {
 func (o *outbox) take(node uuid.UUID) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.some {
+	if !o.some && len(o.freed) == 0 {
 		return ""
 	}
 	parts := []string{node.String()}
+	for r := range maps.Keys(o.freed) {
+		parts = append(parts, freedMark+r.String())
+	}
+	clear(o.freed)
 	if len(o.relays) > announcedMost {
 		parts = append(parts, announcedAll)
 	} else {
@@ -70,23 +92,28 @@ func (o *outbox) take(node uuid.UUID) string {
 
 // readAnnouncement reads what another node sent: the relays, or none for all that there may be. It reports false for our own,
 // and for what we do not understand.
-func readAnnouncement(text string, self uuid.UUID) (relays []uuid.UUID, ok bool) {
+func readAnnouncement(text string, self uuid.UUID) (relays, freed []uuid.UUID, ok bool) {
 	parts := strings.Split(text, ",")
 	node, err := uuid.Parse(parts[0])
 	if err != nil || node == self {
-		return nil, false
-	}
-	if len(parts) == 2 && parts[1] == announcedAll {
-		return nil, true
+		return nil, nil, false
 	}
 	for _, p := range parts[1:] {
-		r, err := uuid.Parse(p)
-		if err != nil {
-			return nil, false
+		if p == announcedAll {
+			return nil, nil, true // also of what was let go of the look will tell
 		}
-		relays = append(relays, r)
+		id, free := strings.CutPrefix(p, freedMark)
+		r, err := uuid.Parse(id)
+		switch {
+		case err != nil:
+			return nil, nil, false
+		case free:
+			freed = append(freed, r)
+		default:
+			relays = append(relays, r)
+		}
 	}
-	return relays, true
+	return relays, freed, true
 }
 
 // runOutbox tells the other nodes what this one accepted, until ctx ends. It has its own transaction, through the pool: a commit of

@@ -121,17 +121,22 @@ func scanPeer(r pgx.CollectableRow) (peer, error) {
 // count counts who delivers.
 func (n *Node) count(peers []peer) {
 	total := 0
+	deliver := map[uuid.UUID]bool{}
 	if n.cfg.Role.delivers() {
 		total++
 	}
 	for _, p := range peers {
 		if p.role.delivers() && p.alive && p.age <= n.cfg.EndAfter {
 			total++
+			if id, err := uuid.Parse(p.id); err == nil {
+				deliver[id] = false
+			}
 		}
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.peers = total
+	n.mu.Unlock()
+	n.watch.meet(deliver)
 }
 
 // attend ends the sessions of peers that have stalled, so that their relays are free, and notes whose have ended.

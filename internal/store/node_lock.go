@@ -68,6 +68,9 @@ func (n *Node) Unlock(ctx context.Context, relay uuid.UUID) error {
 			return err
 		}
 		n.release(relay)
+		if n.Peers() > 1 {
+			n.outbox.free(relay)
+		}
 		return nil
 	})
 	if errors.Is(err, errNoSession) {

@@ -68,6 +68,13 @@ func (n *Node) step(ctx context.Context) error {
 		}
 		return err
 	}
+	if n.cfg.Role.delivers() {
+		until := s.watched + nodeWatchEvery - n.s.clock.ticks()
+		if until <= 0 {
+			return n.use(ctx, s, n.lookAfter)
+		}
+		left = min(left, until)
+	}
 	n.turn.idle(ctx, func(ctx context.Context) { n.listen(ctx, s, left) })
 	return nil
 }
@@ -94,8 +101,11 @@ func (n *Node) listen(ctx context.Context, s *session, most time.Duration) {
 			}
 			return
 		}
-		if relays, ok := readAnnouncement(news.Payload, n.cfg.ID); ok {
-			n.s.tell(relays)
+		if relays, freed, ok := readAnnouncement(news.Payload, n.cfg.ID); ok {
+			if len(relays) > 0 || len(freed) == 0 {
+				n.s.tell(relays)
+			}
+			n.watch.heard(freed)
 		}
 	}
 }

@@ -22,8 +22,9 @@ type session struct {
 	// since is the tick at which the session was made, beat that at which its last good beat began, next that of the next one.
 	since, beat, next time.Duration
 	beats             int
-	shared            bool // no node of the version before delivers
-	blind             bool // a stalled peer could not be ended, which was said
+	watched           time.Duration // the tick of the last look at the peers' sessions
+	shared            bool          // no node of the version before delivers
+	blind             bool          // a stalled peer could not be ended, which was said
 }
 
 // sessionSettings keep the server from ending a session that waits, and have it notice within 15 s that the host of one is gone,
@@ -93,7 +94,8 @@ func (n *Node) begin(ctx context.Context, s *session) error {
 	if _, err := s.conn.Exec(ctx, "listen "+channel); err != nil {
 		return err
 	}
-	return s.conn.QueryRow(ctx, "select pg_try_advisory_lock_shared($1)", int64(oneNodeLock)).Scan(&s.shared)
+	var own bool // a peer that looks this very moment can refuse it; then peers that knew it before hear of its end a beat late
+	return s.conn.QueryRow(ctx, "select pg_try_advisory_lock_shared($1), pg_try_advisory_lock($2)", int64(oneNodeLock), nodeLock(n.cfg.ID)).Scan(&s.shared, &own)
 }
 
 // adopt makes a session the node's.

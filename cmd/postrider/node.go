@@ -108,8 +108,8 @@ func (n *node) run(sending, work context.Context, v *service) (err error) {
 		group.Wait()
 		err = errors.Join(err, n.leave())
 	}()
-	v.logger.Info("node", "id", n.ID(), "role", v.plan.settings.Role)
 	if n.dispatcher != nil {
+		v.logger.Info("delivering", "node", n.ID())
 		if err := n.dispatcher.Run(sending); err != nil {
 			return err
 		}

@@ -47,7 +47,6 @@ func TestManualOfPostgreSQL(t *testing.T) {
 	}
 	delete(settings, "MIGRATION_DATABASE_URL") // a node that serves does not need it
 	s := serve(t, settings)
-	s.await(`"msg":"ready"`)
 	s.await(`"msg":"delivering"`)
 	if status := s.stop(); status != exitOK || strings.Contains(s.text(), `"level":"ERROR"`) {
 		t.Errorf("exit status %d:\n%s", status, s.text())

@@ -13,7 +13,7 @@ import (
 
 const (
 	// announcedMost is how many relays one announcement names: PostgreSQL takes less than 8000 octets.
-	announcedMost = 190
+	announcedMost = 200
 	// announcedAll stands for more than that.
 	announcedAll = "*"
 	// freedMark stands before relays that were let go of, of which an announcement names so many at most.

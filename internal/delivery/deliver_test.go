@@ -146,6 +146,48 @@ func TestARowThatIsRefused(t *testing.T) {
 	})
 }
 
+// TestRefusedWords: a message does not stay claimed since the store does not take what its relay said.
+func TestRefusedWords(t *testing.T) {
+	reject := smtptest.Config{Rules: []smtptest.Rule{{Command: "RCPT", Action: smtptest.Reply("550 5.1.1 no such user")}}}
+	for _, tt := range []struct {
+		name    string
+		cfg     smtptest.Config
+		refuse  func(store.Outcome) bool
+		state   store.RecipientState // empty: released
+		refused bool
+	}{
+		{"sent", smtptest.Config{}, func(o store.Outcome) bool {
+			return strings.Contains(o.Attempt.Text, "250") || o.Attempt.Transcript != "" || !strings.Contains(o.Attempt.Text, "could not be recorded")
+		}, store.Sent, false},
+		{"failed", reject, func(o store.Outcome) bool { return strings.Contains(o.Recipients[0].Text, "no such user") }, store.Failed, false},
+		{"failed, and nothing of it is taken", reject, func(o store.Outcome) bool { return !o.Release }, "", false},
+		{"sent, and nothing of it is taken", smtptest.Config{}, func(o store.Outcome) bool { return !o.Release }, "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, smtptest.NewT(t, tt.cfg), nil)
+				defer b.close(t)
+				b.store.refuse = tt.refuse
+				_, err := b.lane.Deliver(t.Context(), claim(), nil)
+				switch got := b.store.outcomes; {
+				case tt.refused:
+					if err == nil || len(got) != 0 { // what was sent never goes back
+						t.Errorf("%v, %+v", err, got)
+					}
+				case err != nil || len(got) != 1:
+					t.Errorf("%v, %d outcomes", err, len(got))
+				case tt.state == "":
+					if wait := time.Until(got[0].NextDue); !got[0].Release || wait <= 0 {
+						t.Errorf("%+v", got[0])
+					}
+				default:
+					wantStates(t, got[0], tt.state)
+				}
+			})
+		})
+	}
+}
+
 // TestLargeContent: what did not come with the claim is read from the store, once a transaction.
 func TestLargeContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

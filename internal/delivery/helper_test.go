@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,7 +27,8 @@ type memory struct {
 	mu       sync.Mutex
 	outcomes []store.Outcome
 	marks    int
-	failing  int // so many Records fail before one succeeds; -1: all
+	failing  int                      // so many Records fail before one succeeds; -1: all
+	refuse   func(store.Outcome) bool // nil: none
 	failWith error
 	tries    int
 	markErr  error
@@ -51,6 +53,9 @@ func (m *memory) Record(_ context.Context, o store.Outcome) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tries++
+	if m.refuse != nil && m.refuse(o) {
+		return errors.New("a row that cannot be")
+	}
 	if m.failing != 0 {
 		m.failing--
 		if m.onFail != nil {

@@ -19,6 +19,8 @@ import (
 type auditCommand struct {
 	List   auditListCommand   `cmd:"" help:"List entries, the newest first."`
 	Verify auditVerifyCommand `cmd:"" help:"Find entries that were changed, removed, reordered or cut off."`
+
+	ErasePerson auditErasePersonCommand `cmd:"" help:"Erase what the log of a tenant holds of a user as a person."`
 }
 
 type auditListCommand struct {

@@ -30,7 +30,7 @@ type cli struct {
 	Relay    relayCommand    `cmd:"" help:"Create, change, check, pause and share the relays of the service."`
 	Message  messageCommand  `cmd:"" help:"List, show, explain, retry, cancel and delete messages of a tenant."`
 	Token    tokenCommand    `cmd:"" help:"Create, verify and revoke tokens."`
-	Audit    auditCommand    `cmd:"" help:"List and verify the audit log."`
+	Audit    auditCommand    `cmd:"" help:"List and verify the audit log; erase a person from it."`
 	Keys     keysCommand     `cmd:"" help:"Show and rotate the service's keys."`
 	Doctor   doctorCommand   `cmd:"" help:"Say what is wrong with a service, its database, Redis, disk, clock and relays, and how to mend it."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
@@ -59,7 +59,7 @@ func newCLI() *cli {
 		&c.Relay.Share.settingsFlags, &c.Relay.Unshare.settingsFlags, &c.Relay.PauseAll.settingsFlags, &c.Relay.ResumeAll.settingsFlags,
 		&c.Message.List.settingsFlags, &c.Message.Show.settingsFlags, &c.Message.Explain.settingsFlags, &c.Message.Content.settingsFlags,
 		&c.Message.Retry.settingsFlags, &c.Message.Cancel.settingsFlags, &c.Message.Delete.settingsFlags,
-		&c.Tenant.Quota.settingsFlags,
+		&c.Tenant.Quota.settingsFlags, &c.Audit.ErasePerson.settingsFlags,
 		&c.Migrate.settingsFlags, &c.Backup.settingsFlags, &c.Restore.settingsFlags,
 		&c.Restored.Show.settingsFlags, &c.Restored.Hold.settingsFlags, &c.Restored.Send.settingsFlags, &c.Restored.End.settingsFlags, &c.Restored.Complete.settingsFlags,
 		&c.Tenant.Create.settingsFlags, &c.Tenant.List.settingsFlags, &c.Tenant.Suspend.settingsFlags, &c.Tenant.Resume.settingsFlags,
@@ -183,7 +183,7 @@ func commandName(args []string) string {
 		"relay":   {"create", "list", "show", "update", "delete", "pause", "resume", "check", "share", "unshare", "pause-all", "resume-all"},
 		"message": {"list", "show", "explain", "content", "retry", "cancel", "delete"},
 		"token":   {"create", "verify", "revoke"},
-		"audit":   {"list", "verify"},
+		"audit":   {"list", "verify", "erase-person"},
 		"keys":    {"show", "rotate", "operator"},
 	}
 	for i, a := range args {

@@ -91,6 +91,70 @@ func TestInlineRelay(t *testing.T) {
 	})
 }
 
+// Relays that came with messages are removed a month after the last one, with their passwords; what messages say of them stays.
+func TestUnusedInlineRelays(t *testing.T) {
+	t.Parallel()
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
+		w := newWorld(t, open)
+		const day = 24 * time.Hour
+		inline := func(print byte) store.Relay {
+			t.Helper()
+			return must[store.Relay](t)(w.tenant.InlineRelay(t.Context(), relayNamed(""), [32]byte{print}))
+		}
+		sweep := func() {
+			t.Helper()
+			for must[int](t)(w.Sweep(t.Context(), 0)) > 0 {
+			}
+		}
+		own, unused, waiting, used := w.relay, inline(1), inline(2), inline(3)
+		w.relay = waiting
+		later := w.message()
+		later.SendAt = w.clock.now().Add(100 * day)
+		w.accept(t, later)
+		w.relay = used
+		w.clock.pass(40 * day)
+		m := w.message()
+		w.accept(t, m)
+		w.record(t, w.outcome(w.one(t), store.Failed))
+		gone := func(r store.Relay) bool {
+			t.Helper()
+			_, err := w.tenant.Relay(t.Context(), r.ID)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Fatal(err)
+			}
+			_, secretErr := w.tenant.RelaySecret(t.Context(), r.ID)
+			if (err == nil) != (secretErr == nil) {
+				t.Errorf("relay: %v, its password: %v", err, secretErr)
+			}
+			return err != nil
+		}
+		sweep()
+		if gone(unused) || inline(1).ID == unused.ID {
+			t.Error("it is found at once, or removed at once")
+		}
+		w.clock.pass(2 * time.Hour)
+		sweep()
+		for _, r := range []struct {
+			store.Relay
+			gone bool
+		}{{own, false}, {unused, true}, {waiting, false}, {used, false}} {
+			if gone(r.Relay) != r.gone {
+				t.Errorf("relay %s is gone: %v, want %v", r.ID, !r.gone, r.gone)
+			}
+		}
+		w.clock.pass(32 * day)
+		sweep()
+		w.clock.pass(2 * time.Hour)
+		sweep()
+		if !gone(used) || gone(waiting) {
+			t.Error("a month after its last message it is there, or one for which a message waits is not")
+		}
+		if d := w.detail(t, m.ID); d.RelayID != used.ID {
+			t.Errorf("%+v", d.Message)
+		}
+	})
+}
+
 func TestSharedRelay(t *testing.T) {
 	t.Parallel()
 	storetest.All(t, func(t *testing.T, open storetest.Open) {

@@ -15,7 +15,7 @@ const (
 )
 
 // Sweep removes what is no longer kept: content that no message refers to after a day, idempotency keys after theirs, contents,
-// messages and events as the configuration says. It also fails messages that wait for a relay which was deleted. At most about
+// messages and events as the configuration says, inline relays that were not used for a month. It also fails messages that wait for a relay which was deleted. At most about
 // most rows (0 or more than 1 000: 1 000) go in a transaction; it returns how many it removed: call it again while it removes any.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
 	if most <= 0 || most > pruneMost {
@@ -46,7 +46,7 @@ func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
 		if err != nil {
 			break
 		}
-		for _, step := range []func(context.Context, uuid.UUID, int) (int, error){s.sweepContents, s.sweepMessages, s.sweepEvents} {
+		for _, step := range []func(context.Context, uuid.UUID, int) (int, error){s.sweepContents, s.sweepMessages, s.sweepEvents, s.sweepInline} {
 			var n int
 			if n, err = step(ctx, tenant, most); err != nil {
 				break

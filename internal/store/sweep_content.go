@@ -13,13 +13,14 @@ import (
 const sweptWaiting = 100_000
 
 // swept remembers for each tenant up to which message contents have been removed, so that messages whose content is gone are not
-// read again, and those that it passed by since they had not ended, or not for long enough. It is lost with the process, which
+// read again, those that it passed by since they had not ended, or not for long enough, and when its inline relays were looked at. It is lost with the process, which
 // then begins anew.
 type swept struct {
 	mu      sync.Mutex
 	content map[uuid.UUID]uuid.UUID
 	waiting map[uuid.UUID][]uuid.UUID
 	size    int // of waiting
+	relays  map[uuid.UUID]time.Time
 }
 
 func (w *swept) get(tenant uuid.UUID) uuid.UUID {

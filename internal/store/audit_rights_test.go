@@ -169,7 +169,7 @@ func TestSQLiteRefusesToChangeTheAuditLog(t *testing.T) {
 }
 
 func TestAPersonIsErasedFromTheAuditLog(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open(func(c *store.Config) { c.Checkpoint = newSigner(t) })
 		tenant, user, admin := store.NewID(), store.NewID(), store.NewID()
 		addr := netip.MustParseAddr("192.0.2.7")

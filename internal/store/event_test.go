@@ -13,7 +13,7 @@ import (
 
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		user := newUser(t, w.tenant, "u@example.com", "user")
 		m := w.message("a@example.net", "b@example.net", "s@example.net")
@@ -88,7 +88,7 @@ func TestEvents(t *testing.T) {
 // appears later below one that was read.
 func TestEventsInCommitOrder(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		second, admin := newTenant(t, w.Store, "second")
 		relay := newRelay(t, second, "main")

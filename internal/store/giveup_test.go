@@ -41,7 +41,7 @@ func (w *world) deferOne(t *testing.T, states ...store.RecipientState) {
 
 func TestGiveUp(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		tried, untried := w.message("a@example.net", "b@example.net", "c@example.net"), w.message()
 		w.accept(t, tried)
@@ -97,7 +97,7 @@ func TestGiveUp(t *testing.T) {
 // An auth pause does not stop the clock.
 func TestGiveUpBehindRefusedPassword(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message()
 		w.accept(t, m)
@@ -146,7 +146,7 @@ func TestHeldOnPurposeIsNotGivenUp(t *testing.T) {
 	for name, hold := range holds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			storetest.All(t, func(t *testing.T, open storetest.Open) {
+			storetest.Each(t, func(t *testing.T, open storetest.Open) {
 				w := newWorld(t, open)
 				w.accept(t, w.message())
 				w.deferOne(t, store.Deferred)
@@ -172,7 +172,7 @@ func TestHeldOnPurposeIsNotGivenUp(t *testing.T) {
 // Past its give-up time a message is not claimed if it was tried, and has its one attempt if it was not.
 func TestClaimPastGiveUp(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		tried, untried := w.message(), w.message()
 		w.accept(t, tried)
@@ -195,7 +195,7 @@ func TestClaimPastGiveUp(t *testing.T) {
 // What may have been accepted stays unknown.
 func TestGiveUpUnknown(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		m := w.message("a@example.net", "b@example.net")
 		w.accept(t, m)
@@ -215,7 +215,7 @@ func TestGiveUpUnknown(t *testing.T) {
 
 func TestGiveUpMany(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		other, admin := newTenant(t, w.Store, "other")
 		theirs := newRelay(t, other, "theirs")

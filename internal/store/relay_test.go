@@ -14,7 +14,7 @@ import (
 
 func TestRelays(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		n := relayNamed("full")
 		n.FromDomains, n.RetrySchedule, n.GiveUpAfter = []string{"example.com"}, []time.Duration{time.Second, time.Minute}, time.Hour
@@ -74,7 +74,7 @@ func isConflict(err error, field string) bool {
 
 func TestInlineRelay(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		first := must[store.Relay](t)(w.tenant.InlineRelay(t.Context(), relayNamed(""), [32]byte{1}))
 		again := must[store.Relay](t)(w.tenant.InlineRelay(t.Context(), relayNamed(""), [32]byte{1}))
@@ -157,7 +157,7 @@ func TestUnusedInlineRelays(t *testing.T) {
 
 func TestSharedRelay(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		o := w.Operator()
 		shared := must[store.Relay](t)(o.CreateRelay(t.Context(), relayNamed("shared"), by()))
@@ -223,7 +223,7 @@ func (w *world) due(t *testing.T) bool {
 // One rule says what may be sent now.
 func TestMaySendNow(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		w.accept(t, w.message())
 		check := func(what string, want bool) {
@@ -314,7 +314,7 @@ func TestMaySendNow(t *testing.T) {
 // Turns are found by tenant and class, however many messages each has.
 func TestDueTenants(t *testing.T) {
 	t.Parallel()
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		w := newWorld(t, open)
 		shared := must[store.Relay](t)(w.Operator().CreateRelay(t.Context(), relayNamed("shared"), by()))
 		var want []store.DueTenant

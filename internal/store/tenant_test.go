@@ -14,7 +14,7 @@ import (
 )
 
 func TestCreateTenant(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		key, err := auth.GenerateAPIKey(store.NewID(), false)
 		if err != nil {
@@ -68,7 +68,7 @@ func TestCreateTenant(t *testing.T) {
 }
 
 func TestTenantList(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		var want []string
 		for i := range 7 {
@@ -105,7 +105,7 @@ func TestTenantList(t *testing.T) {
 }
 
 func TestTenantState(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, _ := newTenant(t, s, "acme")
 		for _, state := range []store.State{store.StateSuspended, store.StateSuspended, store.StateActive} {
@@ -126,7 +126,7 @@ func TestTenantState(t *testing.T) {
 }
 
 func TestSettingsAndQuotas(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, _ := newTenant(t, s, "acme")
 		got := must[store.Settings](t)(tenant.Settings(t.Context()))

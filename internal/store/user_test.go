@@ -15,7 +15,7 @@ import (
 )
 
 func TestUsers(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, admin := newTenant(t, s, "acme")
 		other, _ := newTenant(t, s, "beta")
@@ -85,7 +85,7 @@ func TestUserFields(t *testing.T) {
 }
 
 func TestUserList(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open(func(c *store.Config) { c.Now = fixed(at(0)) }) // all at the same moment: the id decides
 		tenant, _ := newTenant(t, s, "acme")
 		other, _ := newTenant(t, s, "beta")
@@ -125,7 +125,7 @@ func TestUserList(t *testing.T) {
 }
 
 func TestUpdateUser(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, admin := newTenant(t, s, "acme")
 		bob := newUser(t, tenant, "bob@example.com", auth.RoleUser)
@@ -169,7 +169,7 @@ func TestUpdateUser(t *testing.T) {
 
 // Two admins who demote each other at the same time leave one.
 func TestLastAdminRace(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s, s2 := open(), open()
 		for round := range 10 {
 			tenant, a := newTenant(t, s, fmt.Sprintf("acme%d", round))
@@ -200,7 +200,7 @@ func TestLastAdminRace(t *testing.T) {
 }
 
 func TestPassword(t *testing.T) {
-	storetest.All(t, func(t *testing.T, open storetest.Open) {
+	storetest.Each(t, func(t *testing.T, open storetest.Open) {
 		s := open()
 		tenant, admin := newTenant(t, s, "acme")
 		hash := func() string { return must[store.User](t)(tenant.User(t.Context(), admin.ID)).PasswordHash }

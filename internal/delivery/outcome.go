@@ -123,8 +123,30 @@ func reason(e *smtp.Error) string {
 		}
 		return strings.TrimSpace(fmt.Sprintf("reply %d %s", e.Code, e.Enhanced)) + " to " + command
 	}
-	plain := smtp.Error{Phase: e.Phase, Command: e.Command, Code: e.Code, Enhanced: e.Enhanced, Text: e.Text, Err: e.Err}
-	return cut(oneLine(plain.Error()), maxText)
+	return cut(oneLine(said(e)), maxText)
+}
+
+// said tells of an error in the words of people who look at a message or a relay: neither the library's name nor the recipient,
+// whom they see beside it, is of interest to them.
+func said(e *smtp.Error) string {
+	var b strings.Builder
+	b.WriteString(map[smtp.Phase]string{
+		smtp.PhaseDial: "connecting failed", smtp.PhaseTLS: "TLS failed", smtp.PhaseGreeting: "the greeting failed", smtp.PhaseAuth: "the login failed",
+		smtp.PhaseMail: "MAIL failed", smtp.PhaseRcpt: "RCPT failed", smtp.PhaseData: "handing over the content failed", smtp.PhaseDot: "the last reply did not come",
+	}[e.Phase])
+	if b.Len() == 0 {
+		b.WriteString("it failed")
+	}
+	if e.Code != 0 {
+		b.WriteString(": " + smtp.Reply{Code: e.Code, Enhanced: e.Enhanced, Lines: []string{e.Text}}.String())
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	if smtp.MaybeAccepted(e) {
+		b.WriteString("; the relay may have accepted the message")
+	}
+	return b.String()
 }
 
 // refusesAll says whether an error is the configuration's, so that every message would meet it.
@@ -204,7 +226,8 @@ func facts(got *smtp.RecipientOutcome) (code int, enhanced, text string) {
 	if code == 0 && got.Err != nil {
 		text = oneLine(got.Err.Error())
 		if e, ok := errors.AsType[*smtp.Error](got.Err); ok {
-			if code, enhanced = e.Code, e.Enhanced.String(); code != 0 {
+			code, enhanced, text = e.Code, e.Enhanced.String(), oneLine(said(e))
+			if code != 0 {
 				text = oneLine(e.Text) // refused before there was a transaction: the greeting, AUTH
 			}
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/postrider/postrider/api"
 	"github.com/postrider/postrider/internal/store"
@@ -53,6 +56,9 @@ func (s *Server) explain(ctx context.Context, tenant store.Tenant, m store.Messa
 		// Without it the answer is less exact, and an answer still.
 		if d, err := s.store.DeliveryRelay(ctx, relay.ID); err == nil {
 			why = d.State.Reason
+			if relay.OwnerTenant == uuid.Nil { // the kind of reason, and not what the operator's server said
+				why, _, _ = strings.Cut(why, ": ")
+			}
 		}
 	}
 	e.Reasons = s.reasons(m, relay, gone, why)
@@ -79,6 +85,8 @@ func (s *Server) reasons(m store.MessageDetail, relay store.Relay, gone bool, no
 	switch k := relay.Pause.Kind; {
 	case gone:
 		say("Its relay has been deleted, or is no longer shared with the tenant.")
+	case k == store.PauseAuth && relay.OwnerTenant == uuid.Nil:
+		say("The relay refused the operator's user name or password, so it is paused since %s and tried again each hour. The operator has to mend it.", clock(relay.Pause.At))
 	case k == store.PauseAuth:
 		say("The relay refused our user name or password, so it is paused since %s and tried again each hour: %s. Mend the password, or resume it.", clock(relay.Pause.At), relay.Pause.Reason)
 	case k == store.PauseTenant:

@@ -186,7 +186,7 @@ func orNull[T comparable](v T) *T {
 }
 
 func summaryOf(r store.Relay) api.RelaySummary {
-	out := api.RelaySummary{ID: r.ID.String(), Name: r.Name, Host: r.Host, Paused: pauseOf(r.Pause), NotBefore: timeOrNone(r.NotBefore)}
+	out := api.RelaySummary{ID: r.ID.String(), Name: r.Name, Host: r.Host, Paused: pauseOf(pauseForTenant(r)), NotBefore: timeOrNone(r.NotBefore)}
 	if r.ID == uuid.Nil {
 		out.ID = ""
 	}

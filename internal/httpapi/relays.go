@@ -76,8 +76,19 @@ func relayForTenant(r store.Relay) api.Relay {
 	out := relayOf(r)
 	if out.Shared {
 		out.Username, out.HasPassword, out.CACert = "", false, ""
+		out.Paused = pauseOf(pauseForTenant(r))
 	}
 	return out
+}
+
+// pauseForTenant is a relay's pause as tenants see it. What the server of a shared one says of the operator's login may name
+// the user.
+func pauseForTenant(r store.Relay) store.Pause {
+	p := r.Pause
+	if r.OwnerTenant == uuid.Nil && p.Kind == store.PauseAuth {
+		p.Reason = "the server does not take the operator's login"
+	}
+	return p
 }
 
 func pauseOf(p store.Pause) *api.Pause {

@@ -4,6 +4,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/postrider/postrider/api"
 	"github.com/postrider/postrider/internal/egress"
@@ -162,6 +165,18 @@ func TestSharedRelay(t *testing.T) {
 	}
 	if w := in.call("POST", "/v1/operator/resume", operator, nil); w.Code != 204 {
 		t.Errorf("resume all: %d %s", w.Code, w.Body)
+	}
+	// What the server says of the operator's login is not the tenants' to know.
+	if err := in.store.PauseAuth(t.Context(), uuid.MustParse(made.ID), "the login failed: 535 5.7.8 no such user u-of-operator", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{path, "/v1/relays", "/v1/messages/" + sent.ID + "/explain", "/v1/messages/" + sent.ID} {
+		if w := in.call("GET", path, admin, nil); w.Code != 200 || strings.Contains(w.Body.String(), "u-of-operator") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	if got := read[api.Relay](t, in.call("GET", "/v1/operator/relays/"+made.ID, operator, nil), 200); got.Paused == nil || !strings.Contains(got.Paused.Reason, "u-of-operator") {
+		t.Errorf("the operator sees %+v", got.Paused)
 	}
 	if w := in.call("DELETE", grant, operator, nil); w.Code != 204 {
 		t.Errorf("unshare: %d %s", w.Code, w.Body)

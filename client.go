@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 
 	"github.com/postrider/postrider/mail"
 	"github.com/postrider/postrider/retry"
@@ -71,7 +72,8 @@ type Client struct {
 	retryUnknown bool
 	compose      mail.ComposeOptions
 	sign         func(*mail.Composed) (*mail.Composed, error)
-	ownBuffers   bool // compose lends memory that nobody else sees
+	ownBuffers   bool      // compose lends memory that nobody else sees
+	deliveries   sync.Pool // *delivery
 }
 
 // New checks the relay URL (see Relay) and the settings and gives a Client for

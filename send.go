@@ -45,7 +45,15 @@ func (c *Client) SendComposed(ctx context.Context, m *mail.Composed) (*Result, e
 		}
 		m = signed
 	}
-	d := newDelivery(m)
+	d := c.newDelivery(m)
+	result, err := d.run(ctx, c)
+	*d = delivery{}
+	c.deliveries.Put(d)
+	return result, err
+}
+
+// run makes attempts until all is decided or the schedule ends.
+func (d *delivery) run(ctx context.Context, c *Client) (*Result, error) {
 	for n := 1; ; n++ {
 		d.attempt(ctx, c, n)
 		if !d.again(c.retryUnknown) {
@@ -83,7 +91,7 @@ func invalid(err error) (*Result, error) {
 	return r, r.Err()
 }
 
-// delivery is one Send under way.
+// delivery is one Send under way. Its memory is used again by the client.
 type delivery struct {
 	content  smtp.Content
 	envelope smtp.Envelope // of all recipients
@@ -98,25 +106,33 @@ type delivery struct {
 	oneOpen [1]int
 }
 
-func newDelivery(m *mail.Composed) *delivery {
+// answer is a Result with the memory of most: one recipient and one attempt.
+type answer struct {
+	Result
+	recipient [1]RecipientResult
+	attempt   [1]Attempt
+}
+
+func (c *Client) newDelivery(m *mail.Composed) *delivery {
 	e := m.Envelope()
-	d := &delivery{
-		content: content{m},
-		envelope: smtp.Envelope{
-			MailFrom:   e.MailFrom,
-			EightBit:   e.EightBit,
-			SMTPUTF8:   e.SMTPUTF8,
-			RequireTLS: e.RequireTLS,
-		},
-		result: &Result{
-			MessageID:  m.MessageID(),
-			Recipients: make([]RecipientResult, len(e.RcptTo)),
-		},
+	d, ok := c.deliveries.Get().(*delivery)
+	if !ok {
+		d = &delivery{}
 	}
-	if len(e.RcptTo) == 1 {
-		d.envelope.RcptTo, d.open = d.oneRcpt[:], d.oneOpen[:]
+	a := &answer{}
+	a.MessageID = m.MessageID()
+	a.Attempts = a.attempt[:0]
+	d.content, d.result = content{m}, &a.Result
+	d.envelope = smtp.Envelope{
+		MailFrom:   e.MailFrom,
+		EightBit:   e.EightBit,
+		SMTPUTF8:   e.SMTPUTF8,
+		RequireTLS: e.RequireTLS,
+	}
+	if n := len(e.RcptTo); n == 1 {
+		a.Recipients, d.envelope.RcptTo, d.open = a.recipient[:], d.oneRcpt[:], d.oneOpen[:]
 	} else {
-		d.envelope.RcptTo, d.open = make([]smtp.Recipient, len(e.RcptTo)), make([]int, len(e.RcptTo))
+		a.Recipients, d.envelope.RcptTo, d.open = make([]RecipientResult, n), make([]smtp.Recipient, n), make([]int, n)
 	}
 	var notify []smtp.DSNNotify
 	if e.DSN != nil {

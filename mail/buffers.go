@@ -11,20 +11,27 @@ type Buffers struct{ pool sync.Pool }
 // maxLent is the largest buffer that is kept: a small message with long fields.
 const maxLent = 4 * smallMessage
 
-// get gives an empty buffer for about n octets. nil b gives a new one.
-func (b *Buffers) get(n int) []byte {
-	if b != nil {
-		if p, ok := b.pool.Get().(*[]byte); ok && cap(*p) >= n {
-			return (*p)[:0]
-		}
+// get gives an empty buffer for about n octets, and what to give it back with.
+// nil b gives a new one and nil.
+func (b *Buffers) get(n int) (buf []byte, lent *[]byte) {
+	if b == nil {
+		return make([]byte, 0, n), nil
 	}
-	return make([]byte, 0, n)
+	lent, ok := b.pool.Get().(*[]byte)
+	if !ok {
+		lent = new([]byte)
+	}
+	if cap(*lent) < n {
+		*lent = make([]byte, 0, n)
+	}
+	return (*lent)[:0], lent
 }
 
-// put takes a buffer back.
-func (b *Buffers) put(p []byte) {
+// put takes a buffer back; p is what became of it.
+func (b *Buffers) put(lent *[]byte, p []byte) {
 	if cap(p) <= maxLent {
-		b.pool.Put(&p)
+		*lent = p
+		b.pool.Put(lent)
 	}
 }
 
@@ -33,10 +40,10 @@ func (b *Buffers) put(p []byte) {
 // [Composed.Prepend] or [Composed.Downgrade] may be used any more. It is called
 // at most once, and not while a WriteTo runs.
 func (c *Composed) Release() {
-	b, lent := c.buffers, c.lent
+	b, lent, buf := c.buffers, c.lent, c.one[0].literal
 	c.buffers, c.lent = nil, nil
-	if b != nil {
+	if b != nil && lent != nil {
 		c.segments, c.one = nil, [1]segment{}
-		b.put(lent)
+		b.put(lent, buf)
 	}
 }

@@ -92,7 +92,8 @@ type composer struct {
 	files                []part // attachments in the order of the message
 	eightBit             bool   // some part is encoding8Bit
 
-	small    bool // all is rendered into buf
+	small    bool    // all is rendered into buf
+	lent     *[]byte // what buf is given back with
 	segments []segment
 	cut      int // where the octets of the next segment begin in buf
 	content  passBuffers
@@ -152,7 +153,7 @@ func (c *composer) composed() *Composed {
 	if c.segments == nil {
 		d.one[0].literal = c.buf
 		d.segments = d.one[:]
-		d.buffers, d.lent = c.options.Buffers, c.buf
+		d.buffers, d.lent = c.options.Buffers, c.lent
 	} else {
 		c.cutSegment()
 		d.segments = c.segments

@@ -22,7 +22,7 @@ type Composed struct {
 	again     *recomposition // nil: Downgrade cannot compose anew
 	signed    bool           // Prepend was used
 	buffers   *Buffers       // where Release gives lent back; nil: nowhere
-	lent      []byte
+	lent      *[]byte
 }
 
 // segment is a piece of a composed message: octets in memory, or a source.

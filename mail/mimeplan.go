@@ -260,7 +260,7 @@ func (c *composer) chooseSmall() {
 	const fields, perPart = 1 << 10, 512
 	header := fields + perPart*len(c.files) + 64*(len(c.m.To)+len(c.m.Cc)) + len(c.m.Subject)
 	if c.small {
-		c.buf = c.options.Buffers.get(header + int(total) + int(total)/3 + int(total)/16)
+		c.buf, c.lent = c.options.Buffers.get(header + int(total) + int(total)/3 + int(total)/16)
 	} else {
 		c.buf = make([]byte, 0, header)
 	}

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"bytes"
 	"net/url"
 	"strings"
 	"time"
@@ -45,17 +46,17 @@ var reservedPrefixes = [...]struct{ prefix, instead string }{
 
 // reservedFor gives what serves instead of a reserved field, empty for a
 // field that is free. name is in lower case.
-func reservedFor(name string, priority Priority) string {
-	if instead, ok := reservedFields[name]; ok {
+func reservedFor(name []byte, priority Priority) string {
+	if instead, ok := reservedFields[string(name)]; ok {
 		return instead
 	}
 	for _, r := range reservedPrefixes {
-		if strings.HasPrefix(name, r.prefix) {
+		if bytes.HasPrefix(name, []byte(r.prefix)) {
 			return r.instead
 		}
 	}
 	if priority != "" {
-		switch name {
+		switch string(name) {
 		case "priority", "x-priority", "importance":
 			return "Priority writes it; leave one of them out"
 		}
@@ -66,9 +67,9 @@ func reservedFor(name string, priority Priority) string {
 // mayRepeat tells whether a field can stand in a header more than once: the
 // two of RFC 5322 §3.6.5 and what people invented, of which only X-Priority
 // is known to be single. name is in lower case.
-func mayRepeat(name string) bool {
-	return name == "comments" || name == "keywords" ||
-		strings.HasPrefix(name, "x-") && name != "x-priority"
+func mayRepeat(name []byte) bool {
+	return string(name) == "comments" || string(name) == "keywords" ||
+		bytes.HasPrefix(name, []byte("x-")) && string(name) != "x-priority"
 }
 
 // checkHeader checks the caller's own header fields.
@@ -83,17 +84,18 @@ func (fs *Faults) checkHeader(m *Message, l *Limits) {
 		if bad := checkFieldName(f.Name); bad != nil {
 			fs.addAt(at("headers", i)+".name", bad)
 		} else {
-			name := strings.ToLower(f.Name)
+			var room [maxFieldNameOctets]byte
+			name := appendLower(room[:0], f.Name)
 			if instead := reservedFor(name, m.Priority); instead != "" {
 				fs.add(at("headers", i)+".name", CodeReservedHeader, "header field %s cannot be given here: %s", show(f.Name), instead)
 			} else if !mayRepeat(name) && len(m.Header) > 1 {
 				if first == nil {
 					first = make(map[string]int, len(m.Header))
 				}
-				if j, twice := first[name]; twice {
+				if j, twice := first[string(name)]; twice {
 					fs.add(at("headers", i)+".name", CodeDuplicateHeader, "header field %s is given twice, first in headers[%d]; it may appear once", show(f.Name), j)
 				} else {
-					first[name] = i
+					first[string(name)] = i
 				}
 			}
 		}
@@ -103,6 +105,18 @@ func (fs *Faults) checkHeader(m *Message, l *Limits) {
 			fs.addAt(at("headers", i)+".value", bad)
 		}
 	}
+}
+
+// appendLower appends ASCII in lower case.
+func appendLower(buf []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		buf = append(buf, c)
+	}
+	return buf
 }
 
 // checkFieldName checks a field name: ftext, RFC 5322 §3.6.8.

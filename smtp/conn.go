@@ -123,7 +123,7 @@ func (c *Conn) leave() {
 	now := time.Now()
 	c.lastTook, c.idleFrom = now.Sub(c.began), now
 	c.traceEnvelope(nil)
-	c.watchSoon()
+	c.watchSoon(now)
 	c.busy.Store(false)
 }
 

@@ -25,6 +25,7 @@ type flight struct {
 	buf  []byte
 	owed []expectation
 	w    contentWriter
+	t    transaction // of Send
 }
 
 func (d *Dialer) getFlight() *flight { return d.flights.Get().(*flight) }
@@ -33,7 +34,7 @@ func (d *Dialer) putFlight(f *flight) {
 	if cap(f.buf) > keepBuffer {
 		f.buf = nil
 	}
-	f.buf, f.owed, f.w = f.buf[:0], f.owed[:0], contentWriter{}
+	f.buf, f.owed, f.w, f.t = f.buf[:0], f.owed[:0], contentWriter{}, transaction{}
 	d.flights.Put(f)
 }
 

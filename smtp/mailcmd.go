@@ -178,27 +178,29 @@ func (t *transaction) addEnvelope() {
 // that goes into it, so the line cannot be refused.
 func (t *transaction) addMail() {
 	p, ext := &t.params, &t.c.ext
-	var parts [12]string
-	a := append(parts[:0], "MAIL FROM:<", p.mailFrom, ">")
+	// Parts that are absent are empty: a list that may grow would put each of them on the heap.
+	var digits [20]byte
+	var size, body, utf8, requireTLS, ret, returns, envid, id string
+	number := digits[:0]
 	if ext.size {
-		a = append(a, " SIZE=", strconv.FormatInt(p.size, 10))
+		size, number = " SIZE=", strconv.AppendInt(number, p.size, 10)
 	}
 	if p.body {
-		a = append(a, " BODY=8BITMIME")
+		body = " BODY=8BITMIME"
 	}
 	if p.utf8 {
-		a = append(a, " SMTPUTF8")
+		utf8 = " SMTPUTF8"
 	}
 	if t.env.RequireTLS {
-		a = append(a, " REQUIRETLS")
+		requireTLS = " REQUIRETLS"
 	}
 	if ext.dsn && t.env.Return != "" {
-		a = append(a, " RET=", string(t.env.Return))
+		ret, returns = " RET=", string(t.env.Return)
 	}
 	if ext.dsn && t.env.EnvelopeID != "" {
-		a = append(a, " ENVID=", xtext(t.env.EnvelopeID))
+		envid, id = " ENVID=", xtext(t.env.EnvelopeID)
 	}
-	_ = t.f.line(t.c, expectMail, a...)
+	_ = t.f.line(t.c, expectMail, "MAIL FROM:<", p.mailFrom, ">", size, string(number), body, utf8, requireTLS, ret, returns, envid, id)
 }
 
 // addRcpt adds the RCPT command (RFC 5321 §4.1.1.3) for recipient i.

@@ -74,6 +74,8 @@ type inbox struct {
 	evicted bool          // the reader goroutine is to end when it is interrupted
 	relieve bool          // the sender wants a reader goroutine when it has read
 	watch   *time.Timer   // starts the reader goroutine
+	armed   bool          // watch will fire
+	rests   time.Time     // when the last call ended
 }
 
 // expect notes what replies the next write will draw. It must be called before

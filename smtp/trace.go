@@ -30,7 +30,8 @@ func (c *Conn) traceLine(dir, text string) {
 // traceEnvelope begins (or with nil, ends) the trace of one transaction.
 func (c *Conn) traceEnvelope(f func(TraceLine)) {
 	if f != nil {
-		c.envTrace.Store(&f)
+		own := f // f itself stays off the heap where there is none
+		c.envTrace.Store(&own)
 		return
 	}
 	if c.envTrace.Load() != nil {

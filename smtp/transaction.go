@@ -20,15 +20,16 @@ const idleLimit = time.Second
 // either way. After a plain refusal the connection can be used again; see
 // Closed.
 func (c *Conn) Send(ctx context.Context, env *Envelope, content Content) (*Outcome, error) {
-	t := transaction{c: c, ctx: ctx, env: env, content: content, out: newOutcome(env)}
+	f := c.d.getFlight()
+	defer c.d.putFlight(f)
+	t := &f.t
+	*t = transaction{c: c, ctx: ctx, env: env, content: content, out: newOutcome(env), f: f}
 	if err := c.enter(ctx); err != nil {
 		t.fail(Reply{}, &Error{Phase: PhaseMail, Class: ClassTransient, Err: err})
 		return t.out, t.verdict()
 	}
 	defer c.leave()
 	c.traceEnvelope(env.Trace)
-	t.f = c.d.getFlight()
-	defer c.d.putFlight(t.f)
 	t.run()
 	return t.out, t.verdict()
 }
@@ -72,7 +73,7 @@ type transaction struct {
 // run does it. What happens is noted in out.
 func (t *transaction) run() {
 	c := t.c
-	if !t.ready() {
+	if !t.ready(c.began) {
 		return
 	}
 	open, err := t.prepare()
@@ -86,7 +87,7 @@ func (t *transaction) run() {
 	t.out.Phase = PhaseMail
 	if t.env.BeforeContentEnds != nil && t.goesWhole() {
 		// That takes its time, in which the connection rests and may end.
-		if !t.ask() || !t.ready() {
+		if !t.ask() || !t.ready(time.Now()) {
 			return
 		}
 	}
@@ -107,9 +108,8 @@ func (t *transaction) run() {
 }
 
 // ready sees to what has come since the last call. False: the session is over.
-func (t *transaction) ready() bool {
+func (t *transaction) ready(now time.Time) bool {
 	c := t.c
-	now := time.Now()
 	t.idle = now.Sub(c.idleFrom) > idleLimit
 	c.ownTurn(now)
 	t.reused = t.idle || c.messages > 0

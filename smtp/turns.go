@@ -60,7 +60,7 @@ func (c *Conn) ownTurn(now time.Time) {
 	in.relieve = false
 	in.mu.Unlock()
 	if reader != nil || late {
-		c.watchSoon()
+		c.watchSoon(now)
 	}
 }
 
@@ -94,17 +94,28 @@ func (c *Conn) took(n int, err error) bool {
 	return true
 }
 
-// watchSoon has the reader goroutine start in a while, unless there is one.
-func (c *Conn) watchSoon() {
+// watchSoon has the reader goroutine start in a while, unless there is one. A
+// timer that runs already is left alone and finds out itself that its time is
+// not yet come: setting it anew costs more, and messages that follow each other
+// closely would do so each time.
+func (c *Conn) watchSoon(now time.Time) {
 	in := &c.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	switch {
-	case in.reader != nil || in.dead:
-	case in.watch == nil:
-		in.watch = time.AfterFunc(hot, c.watchNow)
-	default:
-		in.watch.Reset(hot)
+	in.rests = now
+	if in.reader == nil && !in.dead && !in.armed {
+		c.arm(hot)
+	}
+}
+
+// arm sets the timer, which does not run. The caller holds in.mu.
+func (c *Conn) arm(wait time.Duration) {
+	in := &c.in
+	in.armed = true
+	if in.watch == nil {
+		in.watch = time.AfterFunc(wait, c.watchNow)
+	} else {
+		in.watch.Reset(wait)
 	}
 }
 
@@ -112,6 +123,12 @@ func (c *Conn) watchSoon() {
 func (c *Conn) watchNow() {
 	in := &c.in
 	in.mu.Lock()
+	in.armed = false
+	if wait := hot - time.Since(in.rests); wait > 0 && in.reader == nil && !in.dead {
+		c.arm(wait) // it was set for a rest that is over
+		in.mu.Unlock()
+		return
+	}
 	if in.own {
 		// The sender is reading. If it is still in the middle of something when
 		// it has what it waits for, it needs a reader from then on.

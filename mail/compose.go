@@ -48,12 +48,14 @@ func (m *Message) Compose(o *ComposeOptions) (*Composed, error) {
 	if o == nil {
 		o = &ComposeOptions{}
 	}
-	faults := m.Validate(o.Limits)
+	c := composer{m: m, options: o, limits: o.Limits.resolved()}
+	faults := m.validate(&c.limits, false)
 	faults.checkIDDomain(o.MessageIDDomain)
 	if len(faults) > 0 {
+		faults = m.Validate(o.Limits)
+		faults.checkIDDomain(o.MessageIDDomain)
 		return nil, faults
 	}
-	c := composer{m: m, options: o, limits: o.Limits.resolved()}
 	if err := c.nonce.fill(o.Random); err != nil {
 		return nil, err
 	}

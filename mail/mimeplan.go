@@ -35,7 +35,7 @@ func (c *composer) plan() error {
 	}
 	if m.Calendar != nil {
 		c.calendar = part{field: "calendar", present: true, data: m.Calendar.Data}
-		c.planMemory(&c.calendar)
+		c.planMemory(&c.calendar, countHigh(m.Calendar.Data))
 	}
 	if len(m.Attachments) > 0 || m.Calendar != nil && m.Calendar.Filename != "" {
 		if err := c.planFiles(); err != nil {
@@ -54,8 +54,12 @@ func (c *composer) planText(p *part, field, s string, open Opener, limit int64) 
 	*p = part{field: field, present: s != "" || open != nil}
 	switch {
 	case s != "":
+		high, valid := highUTF8(s)
+		if !valid {
+			return c.m.Validate(c.options.Limits) // it knows how to say that
+		}
 		p.data = octets(s)
-		c.planMemory(p)
+		c.planMemory(p, high)
 		return nil
 	case open == nil:
 		return nil
@@ -80,12 +84,17 @@ func (c *composer) planText(p *part, field, s string, open Opener, limit int64) 
 	return c.sizeText(p, &facts)
 }
 
-// planMemory decides on a text that is in memory.
-func (c *composer) planMemory(p *part) {
+// planMemory decides on a text that is in memory, with high octets over 127.
+func (c *composer) planMemory(p *part, high int) {
 	facts := textFacts{highDecides: !c.options.EightBit}
-	facts.add(p.data)
+	large := len(p.data) > smallMessage
+	if large || len(p.data) == 0 {
+		facts.addHigh(p.data, high)
+	} else {
+		facts.addWhole(p.data, high)
+	}
 	c.decide(p, &facts)
-	if len(p.data) > smallMessage {
+	if large {
 		data := p.data
 		p.source = source{
 			field: p.field, raw: int64(len(data)),

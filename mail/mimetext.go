@@ -149,10 +149,31 @@ type textFacts struct {
 
 // add looks at the next piece of the text.
 func (f *textFacts) add(p []byte) {
+	f.addHigh(p, countHigh(p))
+}
+
+// addWhole is add for a text that comes in one piece and is not streamed, with
+// high octets over 127. If they decide and its line ends look like one kind, no
+// line need be looked at: what is left out is asked for no more.
+func (f *textFacts) addWhole(p []byte, high int) {
+	returns, breaks := bytes.Count(p, []byte("\r")), bytes.Count(p, []byte("\n"))
+	if !f.highDecides || high == 0 || returns != 0 && returns != breaks {
+		f.addHigh(p, high)
+		return
+	}
+	last := p[len(p)-1]
+	*f = textFacts{
+		highDecides: true, octets: int64(len(p)), high: int64(high), equals: int64(bytes.Count(p, []byte("="))),
+		breaks: int64(breaks), pairs: int64(returns), ended: last == '\n' || last == '\r',
+	}
+}
+
+// addHigh is add for a piece with high octets over 127.
+func (f *textFacts) addHigh(p []byte, high int) {
 	before := *f
 	f.octets += int64(len(p))
 	f.equals += int64(bytes.Count(p, []byte("=")))
-	if !f.addClean(p) {
+	if !f.addClean(p, high) {
 		before.octets, before.equals = f.octets, f.equals
 		*f = before
 		f.addAny(p)
@@ -162,11 +183,10 @@ func (f *textFacts) add(p []byte) {
 // addClean is addAny for what nearly all text is: line ends that are LF or CRLF,
 // no control character but TAB. It looks at all octets together and then at each
 // line's length only. False: it is not so, and what was noted is wrong.
-func (f *textFacts) addClean(p []byte) bool {
+func (f *textFacts) addClean(p []byte, high int) bool {
 	if f.cr {
 		return false
 	}
-	high := countHigh(p)
 	f.high += int64(high)
 	returns := bytes.Count(p, []byte("\r"))
 	if high == 0 || !f.highDecides {

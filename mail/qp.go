@@ -103,11 +103,12 @@ func (e *qpEncoder) bulk(out, p []byte) (_ []byte, done int) {
 		out = slices.Grow(out, len(p)+len(p)/8+room)
 	}
 	o, w, i := out[:cap(out)], len(out), 0
+	line := e.line
 	for i+wordOctets <= len(p) {
 		x := binary.LittleEndian.Uint64(p[i:])
 		binary.LittleEndian.PutUint64(o[w:], x)
 		odd := oddOctets(x)
-		end := e.line + qpLine
+		end := line + qpLine
 		if odd == 0 && w+wordOctets <= end {
 			i, w = i+wordOctets, w+wordOctets
 			continue
@@ -122,20 +123,22 @@ func (e *qpEncoder) bulk(out, p []byte) (_ []byte, done int) {
 			o[w], o[w+1], o[w+2] = '=', upperHex[c>>4], upperHex[c&15]
 			w += 3
 			if i++; i == len(p) {
+				e.line = line
 				return out[:w], i
 			}
 			c = p[i]
 		}
 		switch {
-		case c == '\r' && i+1 < len(p) && p[i+1] == '\n' && w > e.line && o[w-1] > ' ':
+		case c == '\r' && i+1 < len(p) && p[i+1] == '\n' && w > line && o[w-1] > ' ':
 			i += 2
 			o[w], o[w+1] = '\r', '\n'
 			w += 2
-		case c == '\n' && w > e.line && o[w-1] > ' ':
+		case c == '\n' && w > line && o[w-1] > ' ':
 			i++
 			o[w], o[w+1] = '\r', '\n'
 			w += 2
 		case c < ' ' || c == 0x7f:
+			e.line = line
 			return out[:w], i
 		case w == end || w+3 > end && (c >= utf8.RuneSelf || c == '='):
 			o[w], o[w+1], o[w+2] = '=', '\r', '\n'
@@ -143,11 +146,12 @@ func (e *qpEncoder) bulk(out, p []byte) (_ []byte, done int) {
 		default:
 			continue
 		}
-		e.line = w
+		line = w
 		if len(o)-w < room || i == len(p) || p[i] == '.' || p[i] == 'F' {
 			break
 		}
 	}
+	e.line = line
 	return out[:w], i
 }
 
@@ -188,11 +192,11 @@ const wordOctets = 8
 
 // oddOctets sets the high bit of each octet of x that quoted-printable does not
 // leave alone: over 0x7f, under 0x20, "=" or DEL. Bits above the lowest one set
-// mean nothing: a borrow may have set them.
+// mean nothing: a borrow or a carry may have set them. What else a difference or
+// the sum marks is over 0x7f in x, and so is marked anyway.
 func oddOctets(x uint64) uint64 {
-	equals := x ^ '='*lowBits
-	del := x ^ 0x7f*lowBits
-	return (x | (x-' '*lowBits)&^x | (equals-lowBits)&^equals | (del-lowBits)&^del) & highBits
+	under, equals, del := x-' '*lowBits, (x^'='*lowBits)-lowBits, x+lowBits
+	return (x | under | equals | del) & highBits
 }
 
 // copyPlain copies the longest prefix of src that quoted-printable leaves alone

@@ -46,6 +46,13 @@ func (c *utf8Check) valid() bool { return !c.invalid && c.kept == 0 }
 // words of eight octets only up to the first character beyond ASCII and at single
 // octets from there on; this one goes back to words after each such character.
 func validUTF8[T string | []byte](s T) bool {
+	_, ok := highUTF8(s)
+	return ok
+}
+
+// highUTF8 counts the octets over 127 on the way. The count is wrong if s is not
+// UTF-8.
+func highUTF8[T string | []byte](s T) (high int, valid bool) {
 	i := 0
 	for i < len(s) {
 		if i+wordOctets <= len(s) {
@@ -63,14 +70,14 @@ func validUTF8[T string | []byte](s T) bool {
 		}
 		// Two octets are what most of these characters have.
 		if c := s[i]; c >= 0xc2 && c < 0xe0 && i+1 < len(s) && s[i+1]&0xc0 == 0x80 {
-			i += 2
+			i, high = i+2, high+2
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 		if r == utf8.RuneError && n == 1 {
-			return false
+			return high, false
 		}
-		i += n
+		i, high = i+n, high+n
 	}
-	return true
+	return high, true
 }

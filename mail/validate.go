@@ -5,26 +5,33 @@ package mail
 // Open gives is counted and checked at composition.
 func (m *Message) Validate(l *Limits) Faults {
 	lim := l.resolved()
+	return m.validate(&lim, true)
+}
+
+// validate is Validate with limits that are resolved. Composition looks at the
+// bodies' octets itself, once for all that it wants to know of them: without
+// bodies it is not asked whether they are UTF-8.
+func (m *Message) validate(lim *Limits, bodies bool) Faults {
 	var fs Faults
 	if m.From.IsZero() {
 		fs.add("from", CodeRequired, "message has no author; give one address such as user@example.com")
 	} else {
-		fs.checkAddress("from", &m.From, &lim)
+		fs.checkAddress("from", &m.From, lim)
 	}
 	if !m.Sender.IsZero() {
-		fs.checkAddress("sender", &m.Sender, &lim)
+		fs.checkAddress("sender", &m.Sender, lim)
 	}
-	fs.checkList("reply_to", m.ReplyTo, &lim)
-	fs.checkRecipients(m.To, m.Cc, m.Bcc, &lim)
+	fs.checkList("reply_to", m.ReplyTo, lim)
+	fs.checkRecipients(m.To, m.Cc, m.Bcc, lim)
 	if m.MailFrom != nil && !m.MailFrom.IsZero() {
-		fs.checkAddress("mail_from", m.MailFrom, &lim)
+		fs.checkAddress("mail_from", m.MailFrom, lim)
 	}
-	fs.checkSubject(m.Subject, &lim)
-	fs.checkBodies(m, &lim)
-	fs.checkAttachments(m, &lim)
-	fs.checkHeader(m, &lim)
-	fs.checkTrace(m, &lim)
-	fs.checkUnsubscribe(m, &lim)
+	fs.checkSubject(m.Subject, lim)
+	fs.checkBodies(m, lim, bodies)
+	fs.checkAttachments(m, lim)
+	fs.checkHeader(m, lim)
+	fs.checkTrace(m, lim)
+	fs.checkUnsubscribe(m, lim)
 	fs.checkWords(m)
 	if m.DSN != nil {
 		fs.checkDSN(m.DSN)
@@ -69,8 +76,8 @@ func ValidateBody(text, html string, l *Limits) Faults {
 	if text == "" && html == "" {
 		fs.add("text", CodeRequired, "body is empty; give text, html or both")
 	}
-	fs.checkBody("text", text, lim.TextOctets)
-	fs.checkBody("html", html, lim.HTMLOctets)
+	fs.checkBody("text", text, lim.TextOctets, true)
+	fs.checkBody("html", html, lim.HTMLOctets, true)
 	return fs
 }
 
@@ -133,8 +140,8 @@ func (fs *Faults) checkSubject(s string, l *Limits) {
 	fs.addAt("subject", checkText("subject", s, true))
 }
 
-// checkBodies checks what the recipient reads.
-func (fs *Faults) checkBodies(m *Message, l *Limits) {
+// checkBodies checks what the recipient reads; octets: whether it is UTF-8 too.
+func (fs *Faults) checkBodies(m *Message, l *Limits, octets bool) {
 	if m.Text == "" && m.HTML == "" && m.TextFrom == nil && m.HTMLFrom == nil && m.Calendar == nil && len(m.Attachments) == 0 {
 		fs.add("text", CodeRequired, "message is empty; give text, html, a calendar object or an attachment")
 	}
@@ -144,19 +151,19 @@ func (fs *Faults) checkBodies(m *Message, l *Limits) {
 	if m.HTML != "" && m.HTMLFrom != nil {
 		fs.add("html", CodeConflict, "html is given twice, as HTML and as HTMLFrom; give one of them")
 	}
-	fs.checkBody("text", m.Text, l.TextOctets)
-	fs.checkBody("html", m.HTML, l.HTMLOctets)
+	fs.checkBody("text", m.Text, l.TextOctets, octets)
+	fs.checkBody("html", m.HTML, l.HTMLOctets, octets)
 	if m.Calendar != nil {
 		fs.checkCalendar(m.Calendar, l)
 	}
 }
 
-// checkBody checks one body.
-func (fs *Faults) checkBody(field, s string, limit int64) {
+// checkBody checks one body, its octets too if asked.
+func (fs *Faults) checkBody(field, s string, limit int64, octets bool) {
 	switch {
 	case int64(len(s)) > limit:
 		fs.add(field, CodeTooLarge, "%s has %d octets; at most %d are allowed", field, len(s), limit)
-	case !validUTF8(s):
+	case octets && !validUTF8(s):
 		fs.add(field, CodeInvalidUTF8, "%s is not UTF-8; convert it from its charset", field)
 	}
 }

@@ -1,12 +1,22 @@
 package mail
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Buffers lends the memory that small messages are rendered into, so that a
 // program that sends many does not leave each one's octets to the garbage
 // collector. The zero value is ready; it is safe for concurrent use and must
 // not be copied. See [ComposeOptions.Buffers] and [Composed.Release].
-type Buffers struct{ pool sync.Pool }
+type Buffers struct {
+	pool sync.Pool
+	kept atomic.Int64 // about how many lie in pool; it loses some at times and does not tell
+}
+
+// maxKept is how many buffers are kept for later: when many messages wait for their
+// servers at the same time, their memory is not needed when they are done.
+const maxKept = 32
 
 // maxLent is the largest buffer that is kept: a small message with long fields.
 const maxLent = 4 * smallMessage
@@ -18,7 +28,10 @@ func (b *Buffers) get(n int) (buf []byte, lent *[]byte) {
 		return make([]byte, 0, n), nil
 	}
 	lent, ok := b.pool.Get().(*[]byte)
-	if !ok {
+	if ok {
+		b.kept.Add(-1)
+	} else {
+		b.kept.Store(0)
 		lent = new([]byte)
 	}
 	if cap(*lent) < n {
@@ -29,7 +42,8 @@ func (b *Buffers) get(n int) (buf []byte, lent *[]byte) {
 
 // put takes a buffer back; p is what became of it.
 func (b *Buffers) put(lent *[]byte, p []byte) {
-	if cap(p) <= maxLent {
+	if cap(p) <= maxLent && b.kept.Load() < maxKept {
+		b.kept.Add(1)
 		*lent = p
 		b.pool.Put(lent)
 	}

@@ -27,6 +27,7 @@ type Conn struct {
 
 	envTrace atomic.Pointer[func(TraceLine)] // of the transaction in progress
 
+	opened   atomic.Bool // the session is open, or never will be
 	closed   atomic.Bool
 	busy     atomic.Bool
 	stopCtx  func() bool    // unhooks the context of the call in progress

@@ -29,6 +29,8 @@ type Dialer struct {
 	timeouts  Timeouts
 	patience  [expectations]time.Duration // timeouts, by what is waited for
 	flights   sync.Pool                   // *flight
+	buffers   sync.Pool                   // *[]byte, for flights
+	offers    [2]atomic.Pointer[offer]    // the last one without and with TLS
 	conns     atomic.Uint64
 }
 
@@ -78,7 +80,6 @@ func NewDialer(cfg Config) (*Dialer, error) {
 	}
 	d.tls = clientTLS(&d.cfg)
 	d.patience = d.timeouts.patience()
-	d.flights.New = func() any { return new(flight) }
 	return d, nil
 }
 

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,6 +14,27 @@ type extensions struct {
 
 	pipelining, chunking, eightBit, utf8, dsn, requireTLS, size bool
 	maxSize                                                     int64 // 0: not said
+}
+
+// offer is what a server said to EHLO, and what that means.
+type offer struct {
+	lines []string
+	ext   extensions
+}
+
+// offered gives the meaning of a reply to EHLO. Connections of one Dialer hear
+// the same each time and share it: nothing in it changes.
+func (c *Conn) offered(lines []string) extensions {
+	last := &c.d.offers[0]
+	if c.tls != nil {
+		last = &c.d.offers[1]
+	}
+	if o := last.Load(); o != nil && slices.Equal(o.lines, lines) {
+		return o.ext
+	}
+	o := &offer{lines: lines, ext: parseEHLO(lines)}
+	last.Store(o)
+	return o.ext
 }
 
 // parseEHLO reads the lines of the reply; the first is the server's name.

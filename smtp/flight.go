@@ -23,19 +23,42 @@ const (
 // the Dialer for one call, so that idle connections hold no buffers.
 type flight struct {
 	buf  []byte
+	lent *[]byte // what buf is given back with
 	owed []expectation
 	w    contentWriter
 	t    transaction // of Send
 }
 
-func (d *Dialer) getFlight() *flight { return d.flights.Get().(*flight) }
+func (d *Dialer) getFlight() *flight {
+	f, ok := d.flights.Get().(*flight)
+	if !ok {
+		f = new(flight)
+	}
+	if f.lent, ok = d.buffers.Get().(*[]byte); !ok {
+		f.lent = new([]byte)
+	}
+	f.buf = *f.lent
+	return f
+}
 
 func (d *Dialer) putFlight(f *flight) {
-	if cap(f.buf) > keepBuffer {
-		f.buf = nil
-	}
-	f.buf, f.owed, f.w, f.t = f.buf[:0], f.owed[:0], contentWriter{}, transaction{}
+	d.putBuffer(f)
+	f.owed, f.w, f.t = f.owed[:0], contentWriter{}, transaction{}
 	d.flights.Put(f)
+}
+
+// putBuffer gives the flight's buffer to others before the flight ends: nothing
+// more is written, and the reply to the content may be long in coming.
+func (d *Dialer) putBuffer(f *flight) {
+	if f.lent == nil {
+		return
+	}
+	*f.lent = nil
+	if cap(f.buf) <= keepBuffer {
+		*f.lent = f.buf[:0]
+	}
+	d.buffers.Put(f.lent)
+	f.buf, f.lent = nil, nil
 }
 
 var errLine = errors.New("a command line would hold CR, LF or NUL")

@@ -16,6 +16,7 @@ func (c *Conn) open(ctx context.Context) error {
 		return &Error{Phase: PhaseGreeting, Class: ClassTransient, Err: err}
 	}
 	defer c.leave()
+	defer c.opened.Store(true)
 	if c.tracing() {
 		c.traceLine("*", "connected to "+c.wire.RemoteAddr().String())
 	}
@@ -80,7 +81,7 @@ func (c *Conn) hello() error {
 		return err
 	}
 	if r.IsPositive() {
-		c.ext = parseEHLO(r.Lines)
+		c.ext = c.offered(r.Lines)
 		return nil
 	}
 	verb := "EHLO"

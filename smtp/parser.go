@@ -56,6 +56,13 @@ func (p *parser) space() []byte {
 	return p.buf[len(p.buf):cap(p.buf)]
 }
 
+// rest gives up the memory that is not in use.
+func (p *parser) rest() {
+	if len(p.buf) == 0 {
+		p.buf, p.lines = nil, nil
+	}
+}
+
 // replies takes n octets that were read into space and appends the replies
 // they complete. After an error the parser must not be used again.
 func (p *parser) replies(q []Reply, n int) ([]Reply, error) {

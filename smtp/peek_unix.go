@@ -9,6 +9,7 @@ import (
 
 // peek looks at a socket without taking anything from it.
 type peek struct {
+	plain bool // the socket is all there is: nothing above it keeps what it has read
 	raw   syscall.RawConn
 	look  func(fd uintptr)
 	found bool
@@ -25,14 +26,16 @@ func newPeek(nc net.Conn) *peek {
 		return nil
 	}
 	p := &peek{raw: raw}
-	p.look = func(fd uintptr) {
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		// An octet, or the end (n is 0), or a broken connection; not "nothing yet".
-		p.found = n > 0 || err == nil || err != syscall.EAGAIN && err != syscall.EINTR
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		p.plain = true
 	}
+	p.look = func(fd uintptr) { p.found = readable(fd) }
 	return p
 }
+
+// await returns when a Read would return at once, or at the socket's deadline.
+func (p *peek) await() error { return p.raw.Read(readable) }
 
 // pending says whether a Read would return at once.
 func (p *peek) pending() bool {

@@ -154,8 +154,8 @@ func (c *Conn) received() int64 {
 }
 
 // readLoop is the reader goroutine. It ends when the connection dies, when the
-// sender takes its turn, or after a positive reply to STARTTLS, when what
-// follows belongs to TLS. done is in.reader.
+// sender takes its turn, after a positive reply to STARTTLS, when what follows
+// belongs to TLS, and when nothing is owed any more. done is in.reader.
 func (c *Conn) readLoop(r io.Reader, done chan struct{}) {
 	for {
 		n, err := r.Read(c.parser.space())
@@ -176,12 +176,51 @@ func (c *Conn) readLoop(r io.Reader, done chan struct{}) {
 			c.die(c.readError(err))
 			break
 		}
+		if c.mayRest() {
+			break
+		}
 	}
+	c.readerEnds(done)
+}
+
+// rest is the reader goroutine while the server owes nothing, in which a session
+// may lie for long: one of its own, whose stack no Read has made grow, and
+// without a buffer to read into.
+func (c *Conn) rest(r io.Reader, done chan struct{}) {
+	c.parser.rest()
+	err := c.wire.await()
+	if err == nil {
+		c.readLoop(r, done)
+		return
+	}
+	if !c.yields(err) {
+		c.die(c.readError(err))
+	}
+	c.readerEnds(done)
+}
+
+// mayRest says whether nothing is owed, so that the reader goroutine may end: if
+// it is needed later, rest takes its place. While the session opens, one command
+// follows the other.
+func (c *Conn) mayRest() bool {
+	if !c.wire.canAwait() || !c.opened.Load() {
+		return false
+	}
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return len(c.in.owed) == 0
+}
+
+// readerEnds is the end of the reader goroutine.
+func (c *Conn) readerEnds(done chan struct{}) {
 	// Nothing of the connection is touched any more, but whoever waits for its
 	// end is told, if it has died, be it in this moment.
 	c.in.mu.Lock()
 	c.in.reader = nil
 	dead := c.in.dead
+	if !dead && c.opened.Load() {
+		c.watchLocked(time.Now())
+	}
 	c.signal() // who waits for it to read must read for himself
 	c.in.mu.Unlock()
 	close(done)

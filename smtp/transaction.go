@@ -164,6 +164,7 @@ func (t *transaction) sendWhole() {
 	c.traceContent(t.params.size)
 	n := len(t.f.owed)
 	sent, complete := c.send(t.f)
+	c.d.putBuffer(t.f)
 	t.out.Octets += int64(sent)
 	w.begun, w.lastGone = sent > 0, complete
 	t.out.RoundTrips++
@@ -246,6 +247,7 @@ func (t *transaction) finish(w *contentWriter, command string) {
 		return
 	}
 	_ = w.flush(true) // the replies, or their absence, tell what happened
+	t.c.d.putBuffer(t.f)
 	t.out.Octets += w.octets
 	if w.lastGone {
 		t.out.Phase = PhaseDot
@@ -291,6 +293,7 @@ func (t *transaction) sendBlocks(early bool) {
 	c.traceContent(t.params.size)
 	t.whole = true
 	sent, complete := c.send(t.f)
+	c.d.putBuffer(t.f)
 	t.out.Octets += int64(sent)
 	w.begun, w.lastGone = sent > 0, complete
 	t.out.RoundTrips++

@@ -14,9 +14,11 @@ import (
 //
 // It does so if the last transaction was over within hot and was not longer ago
 // than that: it ends the reader goroutine and reads its replies until it waits
-// for none. Whenever nobody has begun to read within hot after that, the
-// goroutine starts again: a rest is watched from then on, and a write that
-// blocks is read beside.
+// for none. The goroutine also ends by itself when nothing is owed any more.
+// Whenever nobody has begun to read within hot after that, another starts: a rest
+// is watched from then on, and a write that blocks is read beside. It waits for
+// the socket before it reads, on a small stack and without a buffer: a pool may
+// hold many sessions that rest.
 //
 // Before a transaction writes anything, the sender looks whether something has
 // come that nobody has read, such as the end of the connection. A reader
@@ -33,13 +35,14 @@ func (c *Conn) ownTurn(now time.Time) {
 	}
 	unread := c.wire.pending()
 	closely := c.messages > 0 && c.lastTook <= hot && now.Sub(c.idleFrom) <= hot
-	if !unread && !closely {
-		return
-	}
 	in := &c.in
 	in.mu.Lock()
-	in.own = true // from here on no other reader starts
 	reader := in.reader
+	if reader != nil && !unread && !closely {
+		in.mu.Unlock()
+		return
+	}
+	in.own = true // from here on no other reader starts
 	if reader != nil {
 		in.evicted = true
 		in.mu.Unlock()
@@ -99,9 +102,14 @@ func (c *Conn) took(n int, err error) bool {
 // not yet come: setting it anew costs more, and messages that follow each other
 // closely would do so each time.
 func (c *Conn) watchSoon(now time.Time) {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.watchLocked(now)
+}
+
+// watchLocked is watchSoon. The caller holds in.mu.
+func (c *Conn) watchLocked(now time.Time) {
 	in := &c.in
-	in.mu.Lock()
-	defer in.mu.Unlock()
 	in.rests = now
 	if in.reader == nil && !in.dead && !in.armed {
 		c.arm(hot)
@@ -141,7 +149,15 @@ func (c *Conn) watchNow() {
 	done := make(chan struct{})
 	in.reader = done
 	in.mu.Unlock()
-	c.readLoop(c.nc, done)
+	switch {
+	case !c.wire.canAwait():
+		c.readLoop(c.nc, done)
+	case c.tls == nil:
+		c.rest(c.nc, done)
+	default:
+		c.sip()
+		go c.rest(c.nc, done)
+	}
 }
 
 // readOwn reads for the sender until n replies are in hand or the connection is
@@ -163,7 +179,11 @@ func (c *Conn) readOwn(n int) {
 	in.own = false
 	if in.relieve && !in.dead {
 		in.relieve = false
-		c.startReaderLocked()
+		if len(in.owed) > 0 || !c.wire.canAwait() {
+			c.startReaderLocked()
+		} else {
+			c.watchLocked(time.Now())
+		}
 	}
 }
 

@@ -29,7 +29,8 @@ type wire struct {
 	corked  bool
 	corkBuf []byte
 
-	interrupted bool // every Read returns at once
+	interrupted bool // every Read returns at once, by interrupt
+	drained     bool // likewise, by dry
 
 	octets atomic.Int64 // read
 
@@ -86,20 +87,37 @@ func (w *wire) Read(p []byte) (int, error) {
 	for {
 		n, err := w.Conn.Read(p)
 		w.octets.Add(int64(n))
-		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !w.readAgain() {
 			return n, err
 		}
-		w.mu.Lock()
-		t, ok := w.read.again(time.Now())
-		ok = ok && !w.interrupted
-		if ok {
-			_ = w.SetReadDeadline(t)
-		}
-		w.mu.Unlock()
-		if !ok {
-			return 0, err
+	}
+}
+
+// await returns nil when a Read would find something, and errors like Read.
+// It waits in few and small frames, so that who waits long does so on a small
+// stack. Only where canAwait says so.
+func (w *wire) await() error {
+	if w.isDry() {
+		return os.ErrDeadlineExceeded
+	}
+	for {
+		err := w.peek.await()
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !w.readAgain() {
+			return err
 		}
 	}
+}
+
+// readAgain says whether reading goes on after the socket's deadline, with the
+// next one.
+func (w *wire) readAgain() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t, ok := w.read.again(time.Now())
+	if ok = ok && !w.interrupted; ok {
+		_ = w.SetReadDeadline(t)
+	}
+	return ok
 }
 
 // dry has each Read return at once, without a look at the socket, as at a
@@ -107,13 +125,13 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) dry(on bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.interrupted = on
+	w.drained = on
 }
 
 func (w *wire) isDry() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.interrupted
+	return w.interrupted || w.drained
 }
 
 // interrupt makes a Read in progress return as at a deadline, until resume.
@@ -132,6 +150,10 @@ func (w *wire) resume() {
 	w.read.armed = w.read.wanted
 	_ = w.SetReadDeadline(w.read.wanted)
 }
+
+// canAwait says whether await tells all: no layer between us and the socket
+// keeps octets. TLS does, above us.
+func (w *wire) canAwait() bool { return w.peek != nil && w.peek.plain }
 
 // pending says whether a Read may return at once.
 func (w *wire) pending() bool { return w.peek != nil && w.peek.pending() }

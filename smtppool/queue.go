@@ -7,6 +7,10 @@ import (
 	"github.com/postrider/postrider/smtp"
 )
 
+// maxDialing is how many connections are opened at once: a handshake takes several times the memory of the session
+// that comes of it, and servers take a burst of connections for an attack.
+const maxDialing = 16
+
 // waiter is a caller that found no idle connection.
 type waiter struct {
 	fresh   bool // only a connection that has just been dialled will do
@@ -84,7 +88,7 @@ func (p *Pool) settle(now time.Time) {
 		if !p.proven && p.counts.dialing > 0 {
 			return
 		}
-		if len(p.members)+p.counts.dialing >= p.cfg.MaxConns {
+		if len(p.members)+p.counts.dialing >= p.cfg.MaxConns || p.counts.dialing >= maxDialing {
 			return
 		}
 		p.counts.dialing++

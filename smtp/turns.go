@@ -165,6 +165,11 @@ func (c *Conn) watchNow() {
 func (c *Conn) readOwn(n int) {
 	in := &c.in
 	in.own = true
+	// A server that takes its time would have the timer fire for nothing.
+	stopped := in.armed && c.lastTook > hot && in.watch.Stop()
+	if stopped {
+		in.armed = false
+	}
 	waitsFor := -1
 	for len(in.replies)-in.head < n && !in.dead {
 		// Each reply has its time, however many octets at a time it comes.
@@ -177,13 +182,14 @@ func (c *Conn) readOwn(n int) {
 		in.mu.Lock()
 	}
 	in.own = false
-	if in.relieve && !in.dead {
-		in.relieve = false
-		if len(in.owed) > 0 || !c.wire.canAwait() {
-			c.startReaderLocked()
-		} else {
-			c.watchLocked(time.Now())
-		}
+	relieve := in.relieve
+	in.relieve = false
+	switch {
+	case in.dead || !relieve && !stopped:
+	case relieve && (len(in.owed) > 0 || !c.wire.canAwait()):
+		c.startReaderLocked()
+	default:
+		c.watchLocked(time.Now())
 	}
 }
 

@@ -81,6 +81,11 @@ func (c *Client) Tenants(ctx context.Context, page Page) (Tenants, error) {
 	return call[Tenants](ctx, c, http.MethodGet, page.path("/v1/tenants"), nil)
 }
 
+// Nodes lists the processes of the service and who drains which relay, for the operator.
+func (c *Client) Nodes(ctx context.Context) (Nodes, error) {
+	return call[Nodes](ctx, c, http.MethodGet, "/v1/operator/nodes", nil)
+}
+
 // SuspendTenant stops a tenant, for the operator.
 func (c *Client) SuspendTenant(ctx context.Context, id string) (Tenant, error) {
 	return call[Tenant](ctx, c, http.MethodPost, "/v1/tenants/"+url.PathEscape(id)+"/suspend", nil)

@@ -32,6 +32,7 @@ type cli struct {
 	Token    tokenCommand    `cmd:"" help:"Create, verify and revoke tokens."`
 	Audit    auditCommand    `cmd:"" help:"List and verify the audit log; erase a person from it."`
 	Keys     keysCommand     `cmd:"" help:"Show and rotate the service's keys."`
+	Nodes    nodesCommand    `cmd:"" help:"List the nodes of a service, and who drains which relay."`
 	Doctor   doctorCommand   `cmd:"" help:"Say what is wrong with a service, its database, Redis, disk, clock and relays, and how to mend it."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
@@ -59,7 +60,7 @@ func newCLI() *cli {
 		&c.Relay.Share.settingsFlags, &c.Relay.Unshare.settingsFlags, &c.Relay.PauseAll.settingsFlags, &c.Relay.ResumeAll.settingsFlags,
 		&c.Message.List.settingsFlags, &c.Message.Show.settingsFlags, &c.Message.Explain.settingsFlags, &c.Message.Content.settingsFlags,
 		&c.Message.Retry.settingsFlags, &c.Message.Cancel.settingsFlags, &c.Message.Delete.settingsFlags,
-		&c.Tenant.Quota.settingsFlags, &c.Audit.ErasePerson.settingsFlags,
+		&c.Tenant.Quota.settingsFlags, &c.Audit.ErasePerson.settingsFlags, &c.Nodes.settingsFlags,
 		&c.Migrate.settingsFlags, &c.Backup.settingsFlags, &c.Restore.settingsFlags,
 		&c.Restored.Show.settingsFlags, &c.Restored.Hold.settingsFlags, &c.Restored.Send.settingsFlags, &c.Restored.End.settingsFlags, &c.Restored.Complete.settingsFlags,
 		&c.Tenant.Create.settingsFlags, &c.Tenant.List.settingsFlags, &c.Tenant.Suspend.settingsFlags, &c.Tenant.Resume.settingsFlags,
@@ -177,7 +178,7 @@ func hideSecrets(s string) string {
 func commandName(args []string) string {
 	commands := map[string][]string{
 		"send": nil, "check": nil, "inbox": nil, "setup": nil, "serve": nil, "migrate": nil, "version": nil, "backup": nil, "restore": nil,
-		"restored": {"show", "hold", "send", "end", "complete"}, "doctor": nil,
+		"restored": {"show", "hold", "send", "end", "complete"}, "doctor": nil, "nodes": nil,
 		"tenant":  {"create", "list", "suspend", "resume", "quota"},
 		"user":    {"create", "list", "suspend", "resume", "password"},
 		"relay":   {"create", "list", "show", "update", "delete", "pause", "resume", "check", "share", "unshare", "pause-all", "resume-all"},

@@ -264,6 +264,17 @@ func TestRoles(t *testing.T) {
 	if _, err := c.receiver.WaitTransactions(t.Context(), 3); err != nil {
 		t.Fatal(err)
 	}
+	nodes, err := c.client(front, c.operator).Nodes(t.Context())
+	if err != nil || len(nodes.Data) != 2 || nodes.Data[0].Name != "back" || nodes.Data[0].Role != "delivery" || nodes.Data[1].State != "working" ||
+		!slices.Equal(nodes.Data[0].Relays, []string{id}) || len(nodes.Data[1].Relays) > 0 {
+		t.Errorf("%v: %+v", err, nodes)
+	}
+	if list := c.run("nodes"); !strings.Contains(list, "back   delivery  working") || !strings.Contains(list, "back drains\n  "+id) {
+		t.Errorf("postrider nodes says\n%s", list)
+	}
+	if list := c.run("nodes", "--json"); strings.Count(list, "\n") != 2 || !strings.Contains(list, `"relays":["`+id+`"]`) {
+		t.Errorf("postrider nodes --json says\n%s", list)
+	}
 	begun := time.Now()
 	c.submit(client, id, 1)
 	if _, err := c.receiver.WaitTransactions(t.Context(), 4); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/google/uuid"
+
 	"github.com/postrider/postrider/api"
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/store"
@@ -33,6 +35,26 @@ func (s *Server) operatorRoutes() {
 		ID: "list-operator-audit", Method: http.MethodGet, Path: "/v1/operator/audit", Tag: tagOperator, Access: op,
 		Summary: "Read the operator's audit log, newest first: what belongs to no tenant",
 	}, s.listOperatorAudit)
+	register(s, operation{
+		ID: "list-nodes", Method: http.MethodGet, Path: "/v1/operator/nodes", Tag: tagOperator, Access: op,
+		Summary: "List the nodes, and who drains which relay",
+		Detail:  "Those that work come first; those that ended are listed for an hour.",
+	}, s.listNodes)
+}
+
+func (s *Server) listNodes(ctx context.Context, _ *none) (*bodyOf[api.Nodes], error) {
+	list, err := s.store.Operator().Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &bodyOf[api.Nodes]{Body: api.Nodes{Data: each(list, nodeOf)}}, nil
+}
+
+func nodeOf(n store.NodeRecord) api.Node {
+	return api.Node{
+		ID: n.ID.String(), Name: n.Name, Role: string(n.Role), Version: n.Version, State: string(n.State),
+		StartedAt: n.StartedAt.UTC(), HeardAt: n.BeatAt.UTC(), EndedAt: timeOrNone(n.EndedAt), Relays: each(n.Relays, uuid.UUID.String),
+	}
 }
 
 func (s *Server) createTenant(ctx context.Context, in *bodyOf[api.NewTenant]) (*bodyOf[api.CreatedTenant], error) {

@@ -53,6 +53,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(files) == 0 {
+		return fmt.Errorf("%s holds no raw results to report", s.raw)
+	}
 	text := render(files)
 	fmt.Print(text)
 	if s.results == "" {

@@ -38,9 +38,6 @@ func metricsOfService(t *testing.T) map[string][]string {
 	if _, _, err := v.assemble(t.Context(), work); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newLaneMetrics(v.registry); err != nil {
-		t.Fatal(err)
-	}
 	descs := make(chan *prometheus.Desc, 1000)
 	v.registry.Describe(descs)
 	close(descs)

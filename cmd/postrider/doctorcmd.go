@@ -133,7 +133,7 @@ func (d *doctor) wrongSettings(faults config.Faults) bool {
 
 func (d *doctor) database(deep bool) {
 	s := d.settings
-	cfg := store.InspectConfig{Config: storeConfig(s, &keyring{}, slog.New(slog.DiscardHandler)), Deep: deep}
+	cfg := store.InspectConfig{Config: storeConfig(s, &keyring{}, slog.New(slog.DiscardHandler)), LockURL: s.LockDatabaseURL.Reveal(), Deep: deep}
 	if s.Embedded() && !fileExists(filepath.Join(s.Data, databaseFile)) { // SQLite would make it
 		d.say("database", store.HealthFail, exitConfig, "postrider setup --data "+s.Data, "there is no service in %s yet", s.Data)
 		return

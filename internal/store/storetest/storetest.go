@@ -6,7 +6,11 @@
 package storetest
 
 import (
+	"context"
+	"errors"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/postrider/postrider/internal/pgtest"
@@ -43,11 +47,41 @@ func SQLite(t testing.TB, change ...func(*store.Config)) *store.Store {
 
 func sqlite(t testing.TB) Open {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "postrider.db")
-	if _, err := store.Migrate(t.Context(), store.MigrateConfig{Path: file}); err != nil {
+	return opener(t, store.Config{Path: File(t)})
+}
+
+// migrated is a SQLite database as Migrate leaves it, made once in a test binary: with the race detector a migration
+// takes a second, and most tests only want its result.
+var migrated = sync.OnceValues(func() (_ []byte, err error) {
+	dir, err := os.MkdirTemp("", "storetest")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	file := filepath.Join(dir, "postrider.db")
+	if _, err := store.Migrate(context.Background(), store.MigrateConfig{Path: file}); err != nil {
+		return nil, err
+	}
+	// What Migrate has closed is all in the one file, or the copies would lack it.
+	if _, err := os.Stat(file + "-wal"); !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.New("the migrated database left a -wal file")
+	}
+	return os.ReadFile(file)
+})
+
+// File makes a migrated SQLite database, without what a running service would add, and returns its name. It is removed
+// at the end of the test.
+func File(t testing.TB) string {
+	t.Helper()
+	octets, err := migrated()
+	if err != nil {
 		t.Fatalf("storetest: %v", err)
 	}
-	return opener(t, store.Config{Path: file})
+	file := filepath.Join(t.TempDir(), "postrider.db")
+	if err := os.WriteFile(file, octets, 0o600); err != nil {
+		t.Fatalf("storetest: %v", err)
+	}
+	return file
 }
 
 // Postgres opens a new PostgreSQL database with the changed configuration.

@@ -59,7 +59,7 @@ func faultsOfCluster() []fault {
 		}},
 		{name: failOver, part: partDatabase, in: in, lasts: 100 * time.Millisecond, strike: func(t *testing.T, b blow) func() {
 			b.pg.Kill(t)
-			return func() { b.world.failOver(t) }
+			return func() { b.failOver(t) }
 		}},
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// tooLate is when a takeover that is still to come is worth a look, after the time that the fault lasts.
+const tooLate = 5 * time.Second
+
 // takeover is how long the relays of a broken node wait until another one sends for them.
 type takeover struct {
 	from  string
@@ -50,6 +53,8 @@ func (w *world) takenOver(t *testing.T, f fault, alone bool, got *figures) {
 	if f.takenOver && alone {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
+		late := time.AfterFunc(tooLate, func() { t.Logf("%s: not taken over yet; sessions of PostgreSQL:\n%s", f.name, w.pg.Sessions()) })
+		defer late.Stop()
 		for waiting := w.receiver.waiting(); len(waiting) > 0; waiting = w.receiver.waiting() {
 			if !pause(ctx, 5*time.Millisecond) {
 				t.Fatalf("%s: not all relays of the node are drained by another within %v: %v\n%s", f.name, patience, waiting, w.tails())

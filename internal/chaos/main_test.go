@@ -19,6 +19,7 @@ var (
 	roundsFlag  = flag.Int("rounds", shortRounds, "how many rounds TestRounds makes")
 	clusterFlag = flag.Int("cluster", shortRounds, "how many rounds TestCluster makes")
 	worldsFlag  = flag.Int("worlds", 3, "how many clusters TestCluster has beside each other")
+	onlyFlag    = flag.String("only", "", "the fault, one after the other, of random rounds; empty: all there are")
 	seedFlag    = flag.Uint64("seed", 0, "the seed of the first round; 0: a random one")
 	figuresFlag = flag.Bool("figures", false, "write the figures of TestRounds or TestCluster into docs/reliability.md")
 )

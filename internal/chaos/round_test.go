@@ -40,7 +40,7 @@ type plan struct {
 
 // random makes a round: three to five steps, each of one fault or two.
 func random(database string, r *rand.Rand) plan {
-	possible := slices.DeleteFunc(faults(), func(f fault) bool { return !slices.Contains(f.in, database) })
+	possible := slices.DeleteFunc(faults(), func(f fault) bool { return !slices.Contains(f.in, database) || *onlyFlag != "" && f.name != *onlyFlag })
 	p := plan{database: database}
 	for range 3 + r.IntN(3) {
 		s := step{possible[r.IntN(len(possible))]}

@@ -184,6 +184,25 @@ func (s *Server) exec(ctx context.Context, database string, statements ...string
 	return nil
 }
 
+// Sessions tells what the server's sessions are doing, for the report of a failed test.
+func (s *Server) Sessions() string {
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.AdminURL("postgres"))
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, `select format('%s %s %s, %s %s, transaction since %s, state since %s, waits for %s: %s', pid, usename, application_name, state,
+		wait_event, clock_timestamp() - xact_start, clock_timestamp() - state_change, pg_blocking_pids(pid), left(query, 200))
+		from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() order by xact_start`)
+	if err != nil {
+		return err.Error()
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return strings.Join(list, "\n") + fmt.Sprintln("\nerror:", err)
+}
+
 // Login makes a login with a password of its own and returns that. attributes are further words of CREATE ROLE, such
 // as "BYPASSRLS". A login belongs to the whole server: its name should be the test's.
 func (s *Server) Login(t testing.TB, name, attributes string) (password string) {

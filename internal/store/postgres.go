@@ -168,10 +168,18 @@ func (t *pgTx) stale() bool { return !t.ran && t.conn.IsClosed() }
 
 // Waits for locks and idle transactions are bounded with each transaction, so that it works behind a pooler too.
 const beginScope = `select set_config('app.tenant_id', $1, true), set_config('app.tenant_name', $2, true), set_config('app.operator', $3, true),
-	set_config('lock_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', '60s', true)`
+	set_config('lock_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', $4, true)`
 
 // beginScopeAs takes on the role as well, for the transaction.
-const beginScopeAs = beginScope + `, set_config('role', $4, true)`
+const beginScopeAs = beginScope + `, set_config('role', $5, true)`
+
+// How long a transaction may wait for its client. One that writes has locked rows that others need, such as its tenant's counters: while its node
+// is stopped or cut off without a word, no node accepts messages of that tenant. It must be over before other nodes take over from that one. One that
+// reads locks nothing, and may wait for whoever reads what it finds.
+const (
+	idleWriter = "5s"
+	idleReader = "60s"
+)
 
 const setTenant = "select set_config('app.tenant_id', $1, true)"
 
@@ -194,10 +202,14 @@ func (t *pgTx) prefix(b *pgx.Batch) (int, error) {
 		if t.scope.operator {
 			operator = "on"
 		}
+		idle := idleReader
+		if t.mode == readWrite {
+			idle = idleWriter
+		}
 		if t.role != "" {
-			b.Queue(beginScopeAs, tenantText(t.scope.tenant), t.scope.name, operator, t.role)
+			b.Queue(beginScopeAs, tenantText(t.scope.tenant), t.scope.name, operator, idle, t.role)
 		} else {
-			b.Queue(beginScope, tenantText(t.scope.tenant), t.scope.name, operator)
+			b.Queue(beginScope, tenantText(t.scope.tenant), t.scope.name, operator, idle)
 		}
 	} else if t.tenant != nil {
 		b.Queue(setTenant, tenantText(*t.tenant))

@@ -80,7 +80,9 @@ type drain struct {
 	news      news
 	look      bool // ask whose messages are due
 	looking   bool
-	lookAgain time.Time // not before that, unless nothing is in hand
+	lookAgain time.Time // not before that, unless nothing is in hand or something was announced
+	looked    time.Time // when the last question ended
+	lookTook  time.Duration
 	refreshed time.Time
 	reading   bool // the row is being read
 	saving    bool
@@ -193,7 +195,7 @@ func (dr *drain) gather(ctx context.Context) {
 func (dr *drain) step(ctx context.Context, now time.Time, stopping bool) time.Time {
 	if dr.told.Swap(false) {
 		dr.look = true
-		dr.news.came()
+		dr.news.came(now)
 	}
 	if dr.d.cfg.Unrecorded() > 0 {
 		dr.d.unavailable(errUnrecorded)
@@ -302,6 +304,9 @@ func (dr *drain) next(now time.Time, hold string) time.Time {
 	}
 	if dr.look && !dr.looking && hold == "" && !dr.d.gate.down.Load() { // it wakes us when it opens
 		soonest(dr.lookAgain)
+		if at := dr.news.askAt(dr.looked, dr.lookTook); !at.IsZero() {
+			soonest(at)
+		}
 	}
 	if hold != "" {
 		for _, t := range []time.Time{dr.heldUntil, dr.circuit.until, dr.trouble, dr.backAt} {

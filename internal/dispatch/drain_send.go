@@ -169,7 +169,7 @@ func (dr *drain) took(ctx context.Context, r result) {
 // ask asks the store whose messages are due, and claims for those who are in turn.
 func (dr *drain) ask(ctx context.Context, now time.Time) {
 	idle := dr.turns.buffered() == 0 && !dr.turns.dueAny()
-	if dr.look && !dr.looking && (idle || dr.news.urgent() || !now.Before(dr.lookAgain)) {
+	if dr.look && !dr.looking && (idle || dr.urgent(now) || !now.Before(dr.lookAgain)) {
 		dr.look, dr.looking = false, true
 		dr.news.ask()
 		dr.askBeside(ctx, func(ctx context.Context) func() {
@@ -177,7 +177,8 @@ func (dr *drain) ask(ctx context.Context, now time.Time) {
 			end := dr.d.cfg.Now()
 			return func() {
 				// Where there are very many tenants the question takes long: it may not take most of the time.
-				dr.lookAgain = end.Add(max(lookEvery, lookShare*end.Sub(now)))
+				dr.looked, dr.lookTook = end, end.Sub(now)
+				dr.lookAgain = end.Add(max(lookEvery, lookShare*dr.lookTook))
 				dr.seen(due, err)
 			}
 		})
@@ -190,7 +191,7 @@ func (dr *drain) ask(ctx context.Context, now time.Time) {
 		return
 	}
 	target := dr.target(now)
-	for dr.claims < maxClaims {
+	for dr.claims < maxClaims || dr.claims < 2*maxClaims && dr.turns.fresh > 0 { // who comes new does not wait for others' claims
 		k, limit, ok := dr.turns.plan(target)
 		if !ok {
 			return
@@ -210,6 +211,12 @@ func (dr *drain) ask(ctx context.Context, now time.Time) {
 			return
 		}
 	}
+}
+
+// urgent says that the store must be asked now, since something was announced.
+func (dr *drain) urgent(now time.Time) bool {
+	at := dr.news.askAt(dr.looked, dr.lookTook)
+	return !at.IsZero() && !now.Before(at)
 }
 
 // single says that one message at a time is to be sent: a probe.

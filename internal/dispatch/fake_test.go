@@ -165,9 +165,12 @@ func (s *memory) DeliveryRelay(_ context.Context, id uuid.UUID) (store.DeliveryR
 	return store.DeliveryRelay{}, store.ErrNotFound
 }
 
-func (s *memory) SaveRelayState(_ context.Context, id uuid.UUID, state store.RelayState, _ uuid.UUID) error {
+func (s *memory) SaveRelayState(_ context.Context, id uuid.UUID, state store.RelayState, node uuid.UUID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.dead[node] {
+		return store.ErrNotMine
+	}
 	if r := s.relays[id]; r != nil && s.down == nil {
 		r.State = state
 		if r.Pause.Kind != store.PauseAuth {

@@ -38,7 +38,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if status, _, errs := new0.tool(t, "serve"); status != 78 || !strings.Contains(errs, "run `postrider migrate`") {
 		t.Errorf("a new program on old tables: %d, %s", status, errs)
 	}
-	if out := new0.run(t, "migrate", "--plan"); strings.Count(out, "would apply") != 2 || !strings.Contains(out, "nothing is in the way") || !strings.Contains(out, "at work: old0") && !strings.Contains(out, "at work: ") {
+	if out := new0.run(t, "migrate", "--plan"); strings.Count(out, "would apply") != 2 || !strings.Contains(out, "nothing is in the way") || strings.Count(out, "at work: ") != 2 {
 		t.Errorf("the plan: %s", out)
 	}
 	if out := new0.run(t, "migrate"); strings.Count(out, "applied") != 2 || !strings.Contains(out, "left for postrider migrate --contract") {

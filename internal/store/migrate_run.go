@@ -196,16 +196,7 @@ func (m *migrator) run(ctx context.Context) (MigrateReport, error) {
 		report.Left = append(report.Left, step.Name)
 	}
 	for _, step := range steps {
-		// Asked before each: one may take an hour.
-		if l, err = m.look(ctx); err != nil {
-			return report, err
-		}
-		if !m.cfg.Force {
-			if err := m.blocking(step, l.nodes); err != nil {
-				return report, err
-			}
-		}
-		if err := m.apply(ctx, step, l.state); err != nil {
+		if err := m.step(ctx, step); err != nil {
 			return report, err
 		}
 		report.To, report.Applied = step.Version, append(report.Applied, step.Name)
@@ -213,12 +204,30 @@ func (m *migrator) run(ctx context.Context) (MigrateReport, error) {
 	return report, nil
 }
 
-// apply applies one migration, and says before and after it which programs work with the tables: before, since from then on an
-// older one must not start.
-func (m *migrator) apply(ctx context.Context, step MigrationStep, state schemaState) error {
-	if err := m.note(ctx, step, state); err != nil {
+// step says which programs work with the tables after a migration, looks for nodes that do not, and applies it. In this order: a node that
+// joins is seen first and then asks, so that one of the two notices. Asked before each, since one may take an hour.
+func (m *migrator) step(ctx context.Context, step MigrationStep) error {
+	before, err := m.look(ctx)
+	if err != nil {
 		return err
 	}
+	if err := m.note(ctx, step.Version, max(before.state.compatibleFrom, step.CompatibleFrom), m.cfg.Program); err != nil {
+		return err
+	}
+	if !m.cfg.Force {
+		l, err := m.look(ctx)
+		if err == nil {
+			err = m.blocking(step, l.nodes)
+		}
+		if err != nil {
+			return errors.Join(err, m.note(ctx, before.state.version, before.state.compatibleFrom, before.state.program))
+		}
+	}
+	return m.apply(ctx, step)
+}
+
+// apply applies one migration, however often that must be tried.
+func (m *migrator) apply(ctx context.Context, step MigrationStep) error {
 	begun := time.Now()
 	told := false
 	for {
@@ -240,11 +249,12 @@ func (m *migrator) apply(ctx context.Context, step MigrationStep, state schemaSt
 		}
 	}
 	m.cfg.Logger.InfoContext(ctx, "migration applied", "migration", step.Name, "kind", step.Kind, "duration", time.Since(begun))
-	return m.note(ctx, step, state)
+	return nil
 }
 
-// note writes which programs work with the tables of a migration. Before the table for that exists there is nobody to tell.
-func (m *migrator) note(ctx context.Context, step MigrationStep, state schemaState) error {
+// note writes from which version on programs work with the tables of a version. Before the table for that exists there is nobody to
+// tell.
+func (m *migrator) note(ctx context.Context, version, compatibleFrom int64, program string) error {
 	db, done, err := m.open(false)
 	if err != nil {
 		return err
@@ -255,7 +265,7 @@ func (m *migrator) note(ctx context.Context, step MigrationStep, state schemaSta
 		return err
 	}
 	_, err = db.ExecContext(ctx, "update schema_state set version = $1, compatible_from = $2, program = $3",
-		step.Version, max(state.compatibleFrom, step.CompatibleFrom), m.cfg.Program)
+		version, compatibleFrom, program)
 	return err
 }
 

@@ -139,6 +139,11 @@ func (s *Store) Join(ctx context.Context, cfg NodeConfig) (*Node, error) {
 		}
 		s.node.Store(n)
 	}
+	// Once more, now that we are seen: a migration that takes away what we use looks for nodes after it has said so.
+	if _, err := s.checkSchema(ctx); err != nil {
+		n.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
 	return n, nil
 }
 

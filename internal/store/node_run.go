@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -17,7 +18,8 @@ const (
 )
 
 // Run keeps the session until ctx ends: it beats, makes the session anew when it is lost, hears what other nodes accepted,
-// ends peers that have stalled, and tells the others what this node accepted. Faults are logged and tried again; the error is nil.
+// ends peers that have stalled, and tells the others what this node accepted. Faults are logged and tried again, but for a
+// *SchemaError: while there was no session, the tables were changed so that this program cannot work with them.
 // End it after whatever uses the rights has ended, and before Close.
 func (n *Node) Run(ctx context.Context) error {
 	if n.alone() {
@@ -37,6 +39,9 @@ func (n *Node) Run(ctx context.Context) error {
 		if err == nil {
 			wait = reconnectFirst
 			continue
+		}
+		if _, ok := errors.AsType[*SchemaError](err); ok {
+			return err
 		}
 		pause(ctx, time.Duration(float64(wait)*(1-jitter+2*jitter*rand.Float64())))
 		wait = min(2*wait, reconnectMost)
@@ -83,6 +88,11 @@ func (n *Node) reconnect(ctx context.Context) error {
 	if err := n.connect(ctx); err != nil {
 		n.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "no session with the database yet", slog.String("error", err.Error()))
 		return err
+	}
+	if _, err := n.s.checkSchema(ctx); err != nil { // who was away for long may find other tables
+		if _, ok := errors.AsType[*SchemaError](err); ok {
+			return err
+		}
 	}
 	n.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "the node has a session with the database again")
 	n.s.tell(nil) // what was announced meanwhile was not heard

@@ -111,21 +111,23 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, db: db, clock: clock{started: time.Now()}}
-	if err := s.checkSchema(ctx); err != nil {
+	if s.schema, err = s.checkSchema(ctx); err != nil {
 		_ = db.close()
 		return nil, err
+	}
+	if known := SchemaVersion(); s.schema > known {
+		cfg.Logger.InfoContext(ctx, "the database is ahead of this program, and works with it", "schema", s.schema, "known", known)
 	}
 	s.startWriters()
 	return s, nil
 }
 
-// checkSchema compares the version of the tables with the program's: it works with those that it needs, with those that it knows,
-// and with newer ones that say so.
-func (s *Store) checkSchema(ctx context.Context) error {
+// checkSchema compares the version of the tables, which it returns, with the program's: it works with those that it needs, with
+// those that it knows, and with newer ones that say so.
+func (s *Store) checkSchema(ctx context.Context) (have int64, err error) {
 	needed, known := ownVersions(s.cfg.files)
-	var have int64
 	var state schemaState
-	err := s.db.run(ctx, scope{}, readOnly, func(t tx) error {
+	err = s.db.run(ctx, scope{}, readOnly, func(t tx) error {
 		var err error
 		if have, err = schemaVersion(ctx, t); err == nil && have > known {
 			err = t.row(ctx, readSchemaState).Scan(&state.version, &state.compatibleFrom, &state.program)
@@ -137,16 +139,13 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	})
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case have < needed:
-		return &SchemaError{Have: have, Want: needed}
+		return 0, &SchemaError{Have: have, Want: needed}
 	case have > known:
-		return state.allow(have, known)
+		return have, state.allow(have, known)
 	}
-	if s.cfg.URL == "" {
-		return nil
-	}
-	return s.db.run(ctx, scope{}, readOne, func(t tx) error { return s.askClock(ctx, t) })
+	return have, nil
 }
 
 // Close waits for the calls that run, writes what is queued for a commit, and closes every connection.

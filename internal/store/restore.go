@@ -187,26 +187,27 @@ func (s *Store) declareRestored(ctx context.Context, t tx, before, now time.Time
 func (s *Store) hold(ctx context.Context) error {
 	after := uuid.UUID{15: 1} // before every UUIDv7; uuid.Nil would be NULL
 	for more := true; more; {
+		var last uuid.UUID
 		err := s.asDelivery(ctx, readWrite, func(t tx) error {
+			last, more = uuid.Max, false
 			var before time.Time
 			if err := t.row(ctx, "select hold_before from installation").Scan(&before); err != nil || before.IsZero() {
-				more = false // another node was quicker
-				return err
+				return err // another node was quicker
 			}
-			last := uuid.Max
 			err := t.row(ctx, "select message_id from spool where message_id > $1 order by message_id limit 1 offset $2", after, holdPiece-1).Scan(&last)
-			if more = err == nil; err != nil && !errors.Is(err, ErrNotFound) {
+			if err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
+			more = err == nil
 			// What was being sent then is no longer; if its content may have been accepted, that stays true.
 			_, err = t.exec(ctx, `update spool set restored_due = due, due = $3, unknown_before = unknown_before or marked, marked = $4, claim = null, claimed_at = null
 				where message_id > $1 and message_id <= $2 and due <= $5 and restored_due is null`, after, last, heldUntil(), false, before)
-			after = last
 			return err
 		})
 		if err != nil {
 			return err
 		}
+		after = last
 	}
 	return s.asDelivery(ctx, readWrite, func(t tx) error {
 		_, err := t.exec(ctx, "update installation set hold_before = null")

@@ -111,7 +111,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, db: db, clock: clock{started: time.Now()}}
-	if s.schema, err = s.checkSchema(ctx); err != nil {
+	if s.schema, err = s.checkSchema(ctx); err == nil && cfg.URL != "" {
+		err = db.run(ctx, scope{}, readOne, func(t tx) error { return s.askClock(ctx, t) })
+	}
+	if err != nil {
 		_ = db.close()
 		return nil, err
 	}

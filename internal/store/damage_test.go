@@ -6,20 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/postrider/postrider/auth"
 	"github.com/postrider/postrider/internal/store"
+	"github.com/postrider/postrider/internal/store/storetest"
 )
 
 // fileOf makes a SQLite database with one tenant of many users, closes it, and returns its path and tenant.
 func fileOf(t *testing.T) (string, store.Tenant) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "postrider.db")
-	if _, err := store.Migrate(t.Context(), store.MigrateConfig{Path: file}); err != nil {
-		t.Fatal(err)
-	}
+	file := storetest.File(t)
 	s := must[*store.Store](t)(store.Open(t.Context(), store.Config{Path: file}))
 	tenant, _ := newTenant(t, s, "acme")
 	for i := range 200 {

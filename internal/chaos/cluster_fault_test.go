@@ -13,6 +13,7 @@ const (
 	stallNodeDatabase = "node's connections to PostgreSQL stalled for long"
 	pauseNodeDatabase = "node's connections to PostgreSQL stalled for a while"
 	cutNodeRelay      = "node cut off from the relays"
+	refuseNodeRelay   = "node's connections to the relays refused"
 	stallNodeRelay    = "relays heard by a node no more: replies stalled, then cut"
 	jumpClock         = "clock of a node jumps"
 	replaceNode       = "node leaves in order, another joins"
@@ -40,6 +41,11 @@ func faultsOfCluster() []fault {
 		{name: stallNodeDatabase, part: partNode, in: in, lasts: stalled, spread: stalledMore, takenOver: true, strike: stallFromDatabase},
 		{name: pauseNodeDatabase, part: partNode, in: in, lasts: 500 * time.Millisecond, spread: 6 * time.Second, strike: stallFromDatabase},
 		{name: cutNodeRelay, part: partNode, in: in, lasts: time.Second, strike: cutFromRelay},
+		{name: refuseNodeRelay, part: partNode, in: in, lasts: time.Second, takenOver: true, strike: func(t *testing.T, b blow) func() {
+			b.n.line.Retarget(freeAddress(t)) // where nobody listens
+			b.n.line.Cut()
+			return func() { b.n.line.Retarget(b.receiver.cfg.Addr) }
+		}},
 		{name: stallNodeRelay, part: partNode, in: in, lasts: 300 * time.Millisecond, strike: stallFromRelay},
 		{name: jumpClock, part: partNode, in: in, lasts: time.Second, strike: func(t *testing.T, b blow) func() {
 			b.n.clock.set(t, []time.Duration{-24 * time.Hour, -time.Hour, time.Hour, 24 * time.Hour}[b.r.IntN(4)])

@@ -19,7 +19,7 @@ func shortCluster(t *testing.T) []plan {
 		p(s(stopNode, stallNodeDatabase), s(failOver, killNode)),
 		p(s(stallNodeDatabase), s(killDatabase), s(jumpClock, killNode)),
 		p(s(stopNode), s(killNode)),
-		p(s(jumpClock, dropReply), s(replaceNode), s(cutNodeRelay)),
+		p(s(jumpClock, dropReply), s(replaceNode), s(cutNodeRelay), s(refuseNodeRelay)),
 		p(s(failOver), s(cutNodeDatabase), s(pauseNodeDatabase, killRelay), s(stallNodeRelay)),
 	}
 }

@@ -131,6 +131,7 @@ func (dr *drain) took(ctx context.Context, r result) {
 		if dr.circuit.open() {
 			dr.downWhy = "the relay cannot be reached: " + v.Reason
 			dr.log.Warn("the relay cannot be reached; its messages wait", "until", dr.circuit.until, "reason", v.Reason)
+			dr.d.unreached(dr, dr.circuit.until)
 		} else {
 			dr.downWhy = ""
 			dr.log.Info("the relay can be reached again")

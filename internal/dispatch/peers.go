@@ -26,6 +26,8 @@ const (
 	atOnce = 10
 	// leaveWithin is how long messages that are being sent may hold up the end of a drain for another node's sake; then it goes on.
 	leaveWithin = 5 * time.Second
+	// othersFirst is how long, after a relay that could not be reached from here may be tried again, that is left to the other nodes.
+	othersFirst = 3 * lookAround
 	// againAfter is how soon a look follows the one after a node went: its rights may have been freed a moment later.
 	againAfter = 150 * time.Millisecond
 	// maxAsked is how many relays that other nodes drain are asked for in one look.
@@ -75,6 +77,7 @@ type division struct {
 	seen  map[uuid.UUID]time.Time // when a relay was last seen to have work, whoever drains it
 	free  map[uuid.UUID]time.Time // since when a relay that we did not take may be free
 	asked map[uuid.UUID]time.Time // relays of other nodes: when we last asked for them
+	away  map[uuid.UUID]time.Time // relays that could not be reached from here: until when others try first
 	over  int                     // looks in a row that found more drains than our share
 	rush  int                     // looks for what a node that went has left behind
 
@@ -82,7 +85,7 @@ type division struct {
 }
 
 func newDivision() division {
-	return division{seen: map[uuid.UUID]time.Time{}, free: map[uuid.UUID]time.Time{}, asked: map[uuid.UUID]time.Time{}}
+	return division{seen: map[uuid.UUID]time.Time{}, free: map[uuid.UUID]time.Time{}, asked: map[uuid.UUID]time.Time{}, away: map[uuid.UUID]time.Time{}}
 }
 
 // saw notes that a relay has work.
@@ -97,6 +100,7 @@ func (v *division) forget(now time.Time) {
 			delete(v.asked, id)
 		}
 	}
+	maps.DeleteFunc(v.away, func(_ uuid.UUID, until time.Time) bool { return !now.Before(until) })
 	for _, list := range []map[uuid.UUID]time.Time{v.free, v.asked} {
 		for id := range list {
 			if _, is := v.seen[id]; !is {
@@ -122,6 +126,9 @@ func (d *Dispatcher) takes(id uuid.UUID, now time.Time) bool {
 	}
 	v := &d.division
 	v.saw(id, now)
+	if now.Before(v.away[id]) {
+		return false // the look after it finds what nobody else has taken
+	}
 	patience := time.Duration(0)
 	switch {
 	case d.tokens.none():
@@ -168,6 +175,18 @@ func (d *Dispatcher) changed() {
 	clear(d.division.asked)
 	clear(d.division.free)
 	d.division.over, d.division.rush = 0, 2
+}
+
+// unreached takes the word that a drain cannot reach its relay, and waits until a time before it tries again. If other nodes deliver, the next one to try
+// is one of them: it may be our own line that is down.
+func (d *Dispatcher) unreached(dr *drain, until time.Time) {
+	if d.cfg.Peers.Delivering() <= 1 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.division.away[dr.id] = until.Add(othersFirst)
+	dr.leave.Store(d.cfg.Now().Add(leaveWithin).UnixMilli())
 }
 
 // skip are the relays of other nodes that are not asked for in this look, since there are so many; who waited longest is asked for next.

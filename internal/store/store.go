@@ -140,6 +140,7 @@ func (s *Store) checkSchema(ctx context.Context) (have int64, err error) {
 		}
 		return err
 	})
+	s.schema = have
 	switch {
 	case err != nil:
 		return 0, err

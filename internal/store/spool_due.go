@@ -26,11 +26,13 @@ const (
 	turnColumns = `s.relay_id, s.tenant_id, s.class, s.due, r.not_before, r.pause_kind, (` + unheld + `) as unheld, (` + maySend + `) as may`
 	turnOrder   = ` order by s.relay_id, s.tenant_id, s.class, s.due, s.message_id limit 1`
 
+	// SQLite begins to read at the first row that equals the row value, also for "greater": behind the greatest due time there is none
+	// of the last turn to pass over.
 	nextTurnSQLite = `select ` + turnColumns + ` from spool s join relays r on r.id = s.relay_id
-		where s.claim is null and (s.relay_id, s.tenant_id, s.class) > ($2, $3, $4)` + turnOrder
+		where s.claim is null and (s.relay_id, s.tenant_id, s.class, s.due) > ($2, $3, $4, 9223372036854775807)` + turnOrder
 
 	nextTurnOfRelaySQLite = `select ` + turnColumns + ` from spool s join relays r on r.id = s.relay_id
-		where s.claim is null and s.relay_id = $2 and (s.tenant_id, s.class) > ($3, $4)` + turnOrder
+		where s.claim is null and s.relay_id = $2 and (s.tenant_id, s.class, s.due) > ($3, $4, 9223372036854775807)` + turnOrder
 
 	// PostgreSQL walks in one round trip. The rows are found first and judged afterwards.
 	turnsPostgres = `with recursive turn as (

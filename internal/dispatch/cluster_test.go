@@ -240,18 +240,18 @@ func TestShareIsDivided(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				c := newCluster()
 				c.mute = mute
-				a := c.join(t, 100*time.Millisecond, nil)
-				c.busy(12, 2000)
+				a := c.join(t, 500*time.Millisecond, nil)
+				c.busy(12, 400)
 				wait(5 * time.Second)
 				if n := a.drains(); n != 12 {
 					t.Errorf("alone it drains %d of 12", n)
 				}
-				b := c.join(t, 100*time.Millisecond, nil)
+				b := c.join(t, 500*time.Millisecond, nil)
 				wait(30 * time.Second)
 				if a.drains() != 6 || b.drains() != 6 {
 					t.Errorf("after the second joined they drain %d and %d", a.drains(), b.drains())
 				}
-				third := c.join(t, 100*time.Millisecond, nil)
+				third := c.join(t, 500*time.Millisecond, nil)
 				wait(30 * time.Second)
 				if a.drains() != 4 || b.drains() != 4 || third.drains() != 4 {
 					t.Errorf("after the third joined they drain %d, %d and %d", a.drains(), b.drains(), third.drains())
@@ -283,8 +283,8 @@ func TestShareIsDivided(t *testing.T) {
 func TestNodeDies(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster()
-		nodes := []*member{c.join(t, 100*time.Millisecond, nil), c.join(t, 100*time.Millisecond, nil), c.join(t, 100*time.Millisecond, nil)}
-		relays := c.busy(12, 2000)
+		nodes := []*member{c.join(t, 200*time.Millisecond, nil), c.join(t, 200*time.Millisecond, nil), c.join(t, 200*time.Millisecond, nil)}
+		relays := c.busy(12, 300)
 		wait(20 * time.Second)
 		dead := nodes[0]
 		orphans := map[uuid.UUID]bool{}

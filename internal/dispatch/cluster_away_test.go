@@ -18,7 +18,7 @@ func TestUnreachedRelayGoesElsewhere(t *testing.T) {
 		}
 		c := newCluster()
 		a := c.join(t, time.Millisecond, nil)
-		a.lanes.answer = down
+		a.answer = down
 		relay := c.relay(nil)
 		b := c.join(t, time.Millisecond, nil)
 		wait(2 * time.Second)
@@ -37,7 +37,7 @@ func TestUnreachedRelayGoesElsewhere(t *testing.T) {
 			t.Errorf("the node that reaches the relay has sent %d messages in a minute", n)
 		}
 
-		third.lanes.answer = down
+		third.answer = down
 		nobody := c.relay(nil)
 		before := len(a.attempts()) + len(third.attempts())
 		c.accept(nobody, uuid.New(), store.ClassTransactional, 500, nil)

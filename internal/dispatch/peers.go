@@ -185,7 +185,7 @@ func (d *Dispatcher) unreached(dr *drain, until time.Time) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.division.away[dr.id] = until.Add(othersFirst)
+	d.away[dr.id] = until.Add(othersFirst)
 	dr.leave.Store(d.cfg.Now().Add(leaveWithin).UnixMilli())
 }
 

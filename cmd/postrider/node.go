@@ -102,7 +102,7 @@ func (v *service) prepare(st *store.Store, n *node) error {
 func (n *node) run(sending, work context.Context, v *service) (err error) {
 	session, end := context.WithCancel(context.WithoutCancel(work))
 	var group sync.WaitGroup
-	group.Go(func() { _ = n.Node.Run(session) }) // it tells its faults in the log
+	group.Go(func() { _ = n.Run(session) }) // it tells its faults in the log
 	defer func() {
 		end()
 		group.Wait()

@@ -96,7 +96,7 @@ func (m *member) lose(hears bool) {
 // die ends a member as kill -9 does: nothing of it reaches the store any more.
 func (m *member) die() {
 	m.c.memory.mu.Lock()
-	m.c.memory.dead[m.node] = true
+	m.c.dead[m.node] = true
 	m.c.memory.mu.Unlock()
 	m.leave()
 	m.stop()
@@ -319,7 +319,9 @@ func TestNodeDies(t *testing.T) {
 		if a, b := nodes[1].drains(), nodes[2].drains(); a != 6 || b != 6 {
 			t.Errorf("the others drain %d and %d", a, b)
 		}
-		<-dead.done
+		if err := <-dead.done; err != nil {
+			t.Error(err)
+		}
 		nodes[1].end(t)
 		nodes[1].leave()
 		nodes[2].end(t)
@@ -363,7 +365,7 @@ func TestSessionIsLost(t *testing.T) {
 				c.busy(3, 600)
 				wait(5 * time.Second)
 				c.memory.mu.Lock()
-				c.memory.down = store.ErrUnavailable // with the session the database is away, so that nothing can be given back
+				c.down = store.ErrUnavailable // with the session the database is away, so that nothing can be given back
 				c.memory.mu.Unlock()
 				if hears {
 					a.lose(true)
@@ -378,7 +380,7 @@ func TestSessionIsLost(t *testing.T) {
 					t.Errorf("%d messages were started after the session was lost", n-started)
 				}
 				c.memory.mu.Lock()
-				c.memory.down = nil
+				c.down = nil
 				c.memory.mu.Unlock()
 				a.mu.Lock()
 				a.session, a.held = true, true

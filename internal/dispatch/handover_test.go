@@ -28,7 +28,9 @@ func TestLimitsHoldOverHandOvers(t *testing.T) {
 					wait(life)
 					if killed {
 						m.die()
-						<-m.done
+						if err := <-m.done; err != nil {
+							t.Error(err)
+						}
 					} else {
 						m.end(t)
 						m.leave()

@@ -113,7 +113,7 @@ func (v *division) forget(now time.Time) {
 // share is how many relays this node should drain, of those that have work.
 func (d *Dispatcher) share() int {
 	n := max(1, d.cfg.Peers.Delivering())
-	return (len(d.division.seen) + n - 1) / n
+	return (len(d.seen) + n - 1) / n
 }
 
 // takes says whether this node asks for the right to a relay that it does not drain. The caller holds mu.
@@ -146,7 +146,7 @@ func (d *Dispatcher) takes(id uuid.UUID, now time.Time) bool {
 // refused notes that another node drains a relay. The caller holds mu.
 func (d *Dispatcher) refused(id uuid.UUID) {
 	now := d.cfg.Now()
-	d.division.asked[id], d.division.free[id] = now, now
+	d.asked[id], d.free[id] = now, now
 }
 
 // freed takes the word that other nodes have let go of relays.
@@ -156,8 +156,8 @@ func (d *Dispatcher) freed(relays []uuid.UUID) {
 	now := d.cfg.Now()
 	for _, id := range relays {
 		delete(d.resting, id)
-		delete(d.division.asked, id)
-		d.division.free[id] = now
+		delete(d.asked, id)
+		d.free[id] = now
 		if d.running && !d.gate.down.Load() {
 			d.rouse(id, false)
 		}
@@ -169,12 +169,12 @@ func (d *Dispatcher) freed(relays []uuid.UUID) {
 func (d *Dispatcher) changed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for id := range d.division.asked {
+	for id := range d.asked {
 		delete(d.resting, id)
 	}
-	clear(d.division.asked)
-	clear(d.division.free)
-	d.division.over, d.division.rush = 0, 2
+	clear(d.asked)
+	clear(d.free)
+	d.over, d.rush = 0, 2
 }
 
 // unreached takes the word that a drain cannot reach its relay, and waits until a time before it tries again. If other nodes deliver, the next one to try

@@ -95,14 +95,17 @@ func table() []row {
 func testLibraries() []string {
 	return []string{
 		"github.com/MicahParks/jwkset", // writes key sets that auth reads
+		"github.com/alecthomas/kong",   // what the program is asked by its deployment files
 		"github.com/emersion/go-message",
 		"github.com/emersion/go-msgauth",
 		"github.com/emersion/go-sasl",
 		"github.com/emersion/go-smtp",
 		"github.com/golang-jwt/jwt/v5",
 		"github.com/google/uuid",
-		"github.com/jackc/pgx/v5",      // a client of its own beside the store
-		"github.com/redis/go-redis/v9", // the client that ratelimit/redislimit is given
+		"github.com/jackc/pgx/v5",             // a client of its own beside the store
+		"github.com/knadh/koanf/parsers/yaml", // reads deployment files
+		"github.com/prometheus/client_golang", // the registry that alert rules are held against
+		"github.com/redis/go-redis/v9",        // the client that ratelimit/redislimit is given
 		"github.com/rogpeppe/go-internal/testscript",
 		"github.com/xdg-go/scram",
 		"github.com/rs/cors", // in an example of auth: a browser front end

@@ -36,7 +36,7 @@ func Backup(ctx context.Context, path, to string) (BackupReport, error) {
 	if err != nil {
 		return BackupReport{}, err
 	}
-	defer os.Remove(part) //nolint:errcheck // after success it has its name
+	defer os.Remove(part) // after success it has its name
 	report := BackupReport{Taken: time.Now().UTC().Truncate(time.Second)}
 	if err := vacuumInto(ctx, path, part); err != nil {
 		return BackupReport{}, err
@@ -151,7 +151,7 @@ func Restore(ctx context.Context, from, path string) (BackupReport, error) {
 	if err != nil {
 		return BackupReport{}, err
 	}
-	defer os.Remove(part) //nolint:errcheck // after success it has its name
+	defer os.Remove(part) // after success it has its name
 	if err := copyInto(ctx, from, part); err != nil {
 		return BackupReport{}, err
 	}

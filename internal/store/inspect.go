@@ -149,8 +149,10 @@ func (in *inspection) sqlite(ctx context.Context) {
 	case !in.cfg.Deep:
 		in.say("file", HealthOK, "", "it can be read; --deep reads all of it")
 	case said != "ok":
-		in.found = append(in.found, Finding{Check: "file", Health: HealthFail, Detail: "damaged: " + inspectText(errors.New(said)), Err: ErrDamaged,
-			Mend: "stop the service and put a backup in the place of the file"})
+		in.found = append(in.found, Finding{
+			Check: "file", Health: HealthFail, Detail: "damaged: " + inspectText(errors.New(said)), Err: ErrDamaged,
+			Mend: "stop the service and put a backup in the place of the file",
+		})
 	default:
 		in.say("file", HealthOK, "", "every page of it was read and is in order")
 	}

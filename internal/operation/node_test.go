@@ -25,9 +25,8 @@ type node struct {
 	env                      []string
 	log                      string // the file that its output goes to
 
-	cmd   *exec.Cmd // nil while it does not run
-	guard io.Closer
-	wait  func() error
+	cmd  *exec.Cmd // nil while it does not run
+	wait func() error
 }
 
 // newNode makes one that does not run yet. It is killed at the end of the test.

@@ -27,7 +27,8 @@ func serve(t testing.TB, answer http.HandlerFunc) (*api.Client, *[]*http.Request
 		answer(w, r)
 	}))
 	t.Cleanup(ts.Close)
-	client, err := api.NewClient(api.ClientConfig{URL: ts.URL + "/", Token: "pr_secret"})
+	// With connections of its own: a test server that ends closes idle ones of the default transport, which tests beside it would share.
+	client, err := api.NewClient(api.ClientConfig{URL: ts.URL + "/", Token: "pr_secret", HTTPClient: ts.Client()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -102,7 +103,14 @@ func (v *service) prepare(st *store.Store, n *node) error {
 func (n *node) run(sending, work context.Context, v *service) (err error) {
 	session, end := context.WithCancel(context.WithoutCancel(work))
 	var group sync.WaitGroup
-	group.Go(func() { _ = n.Run(session) }) // it tells its faults in the log
+	group.Go(func() { // its faults are in the log, but for tables that this program cannot work with: then the service ends
+		if err := n.Run(session); err != nil {
+			select {
+			case v.failed <- fmt.Errorf("node: %w", err):
+			default: // something else failed first
+			}
+		}
+	})
 	defer func() {
 		end()
 		group.Wait()

@@ -113,9 +113,14 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 func (d *Dispatcher) watch(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var lookAt, askAt, askAgain, next time.Time // zero: now, not, whenever, unknown
+	var lookAt, askAt, askAgain, next, before time.Time // zero: now, not, whenever, unknown, never
 	for {
 		now := d.cfg.Now()
+		if steppedBack(before, now) > 0 {
+			lookAt, askAt, askAgain, next = now, time.Time{}, time.Time{}, time.Time{}
+			d.setBack()
+		}
+		before = now
 		lost, changed := d.cfg.Locks.Lost(), d.cfg.Peers.Changed()
 		if !next.IsZero() && !now.Before(next) {
 			lookAt, next = now, time.Time{}
@@ -138,7 +143,7 @@ func (d *Dispatcher) watch(ctx context.Context) {
 				at = t
 			}
 		}
-		timer.Reset(max(0, at.Sub(d.cfg.Now())))
+		timer.Reset(min(max(0, at.Sub(d.cfg.Now())), lookAround))
 		select {
 		case <-ctx.Done():
 			return

@@ -83,7 +83,7 @@ func (d *Dispatcher) settle(ctx context.Context, now time.Time) {
 	}
 }
 
-// strays are claimed messages of drains that have ended without being able to give them back. Safe for concurrent use.
+// strays are claimed messages that drains could not give back. Safe for concurrent use.
 type strays struct {
 	mu   sync.Mutex
 	list []store.Claimed

@@ -101,6 +101,7 @@ type drain struct {
 	began    time.Time
 	trouble  time.Time
 	idleFrom time.Time
+	stepped  time.Time // the last step
 }
 
 // result is what one message came to: first its verdict, then that it was recorded.
@@ -193,6 +194,8 @@ func (dr *drain) gather(ctx context.Context) {
 
 // step does all that can be done now and says when there is more to do if nothing happens meanwhile.
 func (dr *drain) step(ctx context.Context, now time.Time, stopping bool) time.Time {
+	dr.setBack(steppedBack(dr.stepped, now), now)
+	dr.stepped = now
 	if dr.told.Swap(false) {
 		dr.look = true
 		dr.news.came(now)

@@ -280,7 +280,7 @@ func (dr *drain) claimed(k flowKey, limit int, got []store.Claimed, err error) {
 	}
 }
 
-// giveBack returns what is claimed and was not started. What cannot be returned stays in hand.
+// giveBack returns what is claimed and was not started. What cannot be returned is tried again with each look.
 func (dr *drain) giveBack(ctx context.Context, now time.Time) {
 	if now.Before(dr.backAt) && ctx.Err() == nil {
 		return // the store could not take them a moment ago
@@ -301,13 +301,8 @@ func (dr *drain) giveBack(ctx context.Context, now time.Time) {
 				dr.failed("giving back messages that were claimed", err)
 				dr.backAt = dr.d.cfg.Now().Add(troubleWait)
 			}
-			if !dr.held() {
-				dr.d.strays.add(kept) // not this drain's any more; the next one may even be on this node
-				return
-			}
-			for _, m := range kept {
-				dr.turns.push(flowKey{tenant: m.TenantID, class: min(int(m.Class), classes-1)}, m, len(m.Recipients))
-			}
+			// They are never sent from here again: the store may have taken them although it did not say so, and given them out a second time.
+			dr.d.strays.add(kept)
 		}
 	})
 }
@@ -316,7 +311,7 @@ func (dr *drain) giveBack(ctx context.Context, now time.Time) {
 func (d *Dispatcher) release(ctx context.Context, back []store.Claimed) (kept []store.Claimed, err error) {
 	errs := make([]error, len(back))
 	each(8, len(back), func(i int) {
-		errs[i] = d.cfg.Store.Record(ctx, store.Outcome{Node: d.cfg.Node, MessageID: back[i].MessageID, TenantID: back[i].TenantID, Release: true})
+		errs[i] = d.cfg.Store.Record(ctx, store.Outcome{Node: d.cfg.Node, MessageID: back[i].MessageID, TenantID: back[i].TenantID, Release: true, ClaimedAt: back[i].ClaimedAt})
 	})
 	for i, e := range errs {
 		if e != nil && !errors.Is(e, store.ErrNotMine) {

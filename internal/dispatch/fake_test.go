@@ -38,6 +38,7 @@ type memory struct {
 	pauses   []time.Time // when PauseAuth was called
 	resumes  []time.Time
 	claimed  int                // most that were claimed at the same time
+	torn     error              // what giving back fails with although it is done
 	slow     time.Duration      // what questions for due messages and claims take
 	dead     map[uuid.UUID]bool // nodes whose outcomes no longer arrive
 }
@@ -230,7 +231,7 @@ func (s *memory) Claim(_ context.Context, q store.ClaimRequest) ([]store.Claimed
 	slices.SortStableFunc(list, func(a, b *row) int { return a.due.Compare(b.due) })
 	var got []store.Claimed
 	for _, r := range list[:min(len(list), q.Limit)] {
-		r.claim = q.Node
+		r.claim, r.ClaimedAt = q.Node, q.Now
 		got = append(got, r.Claimed)
 	}
 	s.claims++
@@ -262,7 +263,7 @@ func (s *memory) Record(_ context.Context, o store.Outcome) error {
 	}
 	for _, r := range s.rows {
 		if r.MessageID == o.MessageID {
-			if r.claim != o.Node {
+			if r.claim != o.Node || !o.ClaimedAt.IsZero() && !o.ClaimedAt.Equal(r.ClaimedAt) {
 				return store.ErrNotMine
 			}
 			r.claim = uuid.Nil
@@ -270,6 +271,9 @@ func (s *memory) Record(_ context.Context, o store.Outcome) error {
 			case o.Release:
 				if !o.NextDue.IsZero() {
 					r.due = o.NextDue
+				}
+				if s.torn != nil {
+					return s.torn
 				}
 			case o.NextDue.IsZero():
 				r.ended = true

@@ -31,6 +31,8 @@ type Claimed struct {
 	RelayID   uuid.UUID
 	ContentID uuid.UUID
 	Class     Class
+	// ClaimedAt is the ClaimRequest's Now: which of a node's claims of the message this is.
+	ClaimedAt time.Time
 	// Attempt is the number of the attempt that this claim is for, from 1.
 	Attempt   int
 	CreatedAt time.Time
@@ -76,6 +78,8 @@ type Outcome struct {
 	// Release returns the message untried, due at NextDue (zero: at once): no attempt is counted and
 	// nothing else of the outcome is looked at.
 	Release bool
+	// ClaimedAt is Claimed.ClaimedAt. Given with Release it keeps a late one from ending a later claim of the same node. Zero: any claim of the node is meant.
+	ClaimedAt time.Time
 
 	untried bool // given up without an attempt: none is counted
 }

@@ -89,7 +89,7 @@ func claimRows(ctx context.Context, t tx, req ClaimRequest, now time.Time) ([]Cl
 	}
 	r, err := t.query(ctx, text, now, req.Relay, req.Tenant, int(req.Class), max(req.Limit, 1), req.Node)
 	return collect(r, err, func(r *rows) (Claimed, error) {
-		c := Claimed{TenantID: req.Tenant, RelayID: req.Relay, Class: req.Class}
+		c := Claimed{TenantID: req.Tenant, RelayID: req.Relay, Class: req.Class, ClaimedAt: now}
 		err := r.Scan(&c.MessageID, &c.Attempt, &c.UnknownBefore)
 		c.Attempt++
 		return c, err
@@ -132,7 +132,7 @@ func loadClaimed(ctx context.Context, t tx, list []Claimed) error {
 		}
 		d := &list[place[id]]
 		c.MessageID, c.TenantID, c.RelayID, c.Class, c.Attempt, c.UnknownBefore = d.MessageID, d.TenantID, d.RelayID, d.Class, d.Attempt, d.UnknownBefore
-		c.Recipients = d.Recipients
+		c.Recipients, c.ClaimedAt = d.Recipients, d.ClaimedAt
 		*d = c
 		return nil
 	}, claimedMessages+claimedBy(t, "id"), tenant, manyIDs(t, all), claimedContent)
@@ -159,7 +159,7 @@ func loadClaimed(ctx context.Context, t tx, list []Claimed) error {
 // unclaim gives back what was just claimed.
 func (s *Store) unclaim(ctx context.Context, req ClaimRequest, list []Claimed) {
 	for _, c := range list {
-		err := s.Record(ctx, Outcome{Node: req.Node, TenantID: req.Tenant, MessageID: c.MessageID, Release: true})
+		err := s.Record(ctx, Outcome{Node: req.Node, TenantID: req.Tenant, MessageID: c.MessageID, Release: true, ClaimedAt: c.ClaimedAt})
 		if err != nil {
 			s.cfg.Logger.ErrorContext(ctx, "a claim could not be given back: it is resolved when the relay changes hands", "message", c.MessageID, "error", err)
 		}

@@ -229,3 +229,47 @@ func TestReleaseClaims(t *testing.T) {
 		}
 	})
 }
+
+// What a node that stops could not give back itself may have been sent: under retry there is one more copy at most.
+func TestReleaseClaimsMayHaveBeenSent(t *testing.T) {
+	t.Parallel()
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
+		w := newWorld(t, open)
+		retry, hold := w.message(), w.message()
+		retry.OnUnknown, hold.OnUnknown = store.OnUnknownRetry, store.OnUnknownHold
+		w.accept(t, retry, hold)
+		w.claim(t, 10)
+		if n, err := w.ReleaseClaims(t.Context(), w.node); err != nil || n != 2 {
+			t.Fatalf("released %d, %v", n, err)
+		}
+		for _, c := range w.claim(t, 10) {
+			if c.UnknownBefore != (c.OnUnknown == store.OnUnknownRetry) {
+				t.Errorf("%s: unknown before: %v", c.OnUnknown, c.UnknownBefore)
+			}
+		}
+	})
+}
+
+// A claim that is given back late does not end the claim of the same message that the same node has made since.
+func TestReleaseOfAnEarlierClaim(t *testing.T) {
+	t.Parallel()
+	storetest.All(t, func(t *testing.T, open storetest.Open) {
+		w := newWorld(t, open)
+		w.accept(t, w.message())
+		back := func(c store.Claimed) error {
+			return w.Record(t.Context(), store.Outcome{Node: w.node, TenantID: c.TenantID, MessageID: c.MessageID, Release: true, ClaimedAt: c.ClaimedAt})
+		}
+		first := w.one(t)
+		if err := back(first); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.pass(time.Second)
+		second := w.one(t)
+		if err := back(first); !errors.Is(err, store.ErrNotMine) {
+			t.Errorf("the earlier claim was given back: %v", err)
+		}
+		if err := back(second); err != nil {
+			t.Errorf("the claim could not be given back: %v", err)
+		}
+	})
+}

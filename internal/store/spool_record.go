@@ -71,6 +71,7 @@ type spoolRow struct {
 	hold          bool
 	attempts      int
 	claim         uuid.UUID
+	claimedAt     time.Time
 	unknownBefore bool
 }
 
@@ -193,11 +194,11 @@ func (g *recordGroup) lock(b *batch, t tx) {
 	for _, u := range g.marks {
 		all = append(all, u.message)
 	}
-	const text = `select message_id, relay_id, recipients, hold, attempts, claim, unknown_before from spool where tenant_id = $1 and message_id `
+	const text = `select message_id, relay_id, recipients, hold, attempts, claim, claimed_at, unknown_before from spool where tenant_id = $1 and message_id `
 	each := func(r *rows) error {
 		var id uuid.UUID
 		row := &spoolRow{}
-		if err := r.Scan(&id, &row.relay, &row.recipients, &row.hold, &row.attempts, &row.claim, &row.unknownBefore); err != nil {
+		if err := r.Scan(&id, &row.relay, &row.recipients, &row.hold, &row.attempts, &row.claim, &row.claimedAt, &row.unknownBefore); err != nil {
 			return err
 		}
 		g.spool[id] = row
@@ -217,6 +218,9 @@ func (g *recordGroup) mine(o *Outcome) (*spoolRow, bool) {
 	row := g.spool[o.MessageID]
 	if row == nil || row.claim != o.Node || o.Attempt.N != 0 && o.Attempt.N != row.attempts+1 {
 		return row, false
+	}
+	if at := o.ClaimedAt; !at.IsZero() && !at.Truncate(time.Microsecond).Equal(row.claimedAt.Truncate(time.Microsecond)) {
+		return row, false // the node has claimed it again since
 	}
 	return row, true
 }

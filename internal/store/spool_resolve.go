@@ -110,14 +110,15 @@ func (s *Store) interrupted(ctx context.Context, t tx, c foreignClaim, now time.
 	return &outcomeUnit{o: o, now: now}, err
 }
 
-// ReleaseClaims gives back what an incarnation holds and has not marked: the end of a node that stops in good order. It returns
-// how many messages are due again.
+// ReleaseClaims gives back what an incarnation holds and has not marked: the end of a node that stops in good order. What that could not give back
+// itself may have been sent, with an outcome that was lost: as after ResolveClaims, under OnUnknownRetry the next attempt may be the further one.
+// It returns how many messages are due again.
 func (s *Store) ReleaseClaims(ctx context.Context, node uuid.UUID) (int, error) {
 	var total int
 	for {
 		var n int64
 		err := s.asDelivery(ctx, readWrite, func(t tx) (err error) {
-			n, err = t.exec(ctx, `update spool set claim = null, claimed_at = null where (tenant_id, message_id) in
+			n, err = t.exec(ctx, `update spool set claim = null, claimed_at = null, unknown_before = (unknown_before or not hold) where (tenant_id, message_id) in
 				(select tenant_id, message_id from spool where claim = $1 and claim is not null and not marked
 				order by tenant_id, message_id limit $2`+forUpdate(t)+`)`, node, resolvePiece)
 			return err

@@ -108,26 +108,38 @@ type brokenReader struct{ err error }
 
 func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
 
+// fieldsOf tells each recipient with the field that names it.
+func fieldsOf(recipients []store.Recipient) string {
+	var all []string
+	for _, r := range recipients {
+		all = append(all, r.Address+" "+r.Field)
+	}
+	return strings.Join(all, ", ")
+}
+
 func TestRawMessage(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, d *desk) {
 		d.relay("one", func(n *store.NewRelay) { n.FromDomains = []string{"acme.example"} })
-		const raw = "From: =?utf-8?q?Zo=C3=AB?= <zoe@acme.example>\r\nTo: a@example.net, b@example.net\r\nBcc: c@example.net\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n"
+		const raw = "From: =?utf-8?q?Zo=C3=AB?= <zoe@acme.example>\r\nTo: a@example.net, B <b@EXAMPLE.net>\r\nCc: d@example.net\r\nBcc: c@example.net\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n"
 		request := func(text string) *submission.Request {
 			return &submission.Request{Raw: &submission.Raw{Open: opener(text), Size: int64(len(text))}}
 		}
 		r := d.accept(request(raw))
 		m := d.message(r.ID)
-		if m.Subject != "Grüße" || m.HeaderFrom != "Zoë <zoe@acme.example>" || m.MailFrom != "zoe@acme.example" || len(m.Recipients) != 3 {
+		if m.Subject != "Grüße" || m.HeaderFrom != "Zoë <zoe@acme.example>" || m.MailFrom != "zoe@acme.example" || len(m.Recipients) != 4 {
 			t.Errorf("message %+v", m)
+		}
+		if got := fieldsOf(m.Recipients); got != "a@example.net to, b@EXAMPLE.net to, d@example.net cc, c@example.net bcc" {
+			t.Errorf("fields are %s", got)
 		}
 		if text := d.content(r.ID); strings.Contains(text, "c@example.net") || !strings.Contains(text, "Message-ID: "+r.MessageID) || !strings.Contains(text, "Date: ") {
 			t.Errorf("content %s", text)
 		}
-		q := request(raw)
-		q.Raw.Rcpt = mail.Addrs("only@example.net")
+		q := request(strings.Replace(raw, "B <b@", "=?x-unknown?q?B=E9?= <b@", 1))
+		q.Raw.Rcpt = mail.Addrs("b@example.net", "d@example.net", "only@example.net")
 		q.Message.MailFrom = &mail.Address{}
-		if m := d.message(d.accept(q).ID); m.MailFrom != "" || len(m.Recipients) != 1 || m.Recipients[0].Address != "only@example.net" {
+		if m := d.message(d.accept(q).ID); m.MailFrom != "" || fieldsOf(m.Recipients) != "b@example.net to, d@example.net cc, only@example.net bcc" {
 			t.Errorf("with an envelope: %+v", m)
 		}
 		if got := d.refused(request(strings.Replace(raw, "acme.example", "other.example", 1))); got != "from sender_not_allowed|mail_from sender_not_allowed" {

@@ -81,7 +81,7 @@ func (s *Submission) renderRaw(q *Request) (*rendered, error) {
 	}
 	r := &rendered{composed: c, envelope: c.Envelope()}
 	for _, address := range r.envelope.RcptTo {
-		r.recipients = append(r.recipients, recipient{address, "to"})
+		r.recipients = append(r.recipients, recipient{address: address})
 	}
 	return r, r.readHeader()
 }
@@ -109,7 +109,7 @@ func (h *headerWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// readHeader finds authors and subject of a message that was found sound.
+// readHeader finds authors and subject of a message that was found sound, and which of its fields name each recipient.
 func (r *rendered) readHeader() error {
 	var h headerWriter
 	if _, err := r.composed.WriteTo(&h); err != nil && !errors.Is(err, errEnough) {
@@ -126,6 +126,7 @@ func (r *rendered) readHeader() error {
 		}
 		return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "\ufffd")
 	}
+	r.fieldsIn(header)
 	r.subject = decode(header.Get("Subject"))
 	from := header.Get("From")
 	r.headerFrom = decode(from)
@@ -139,6 +140,42 @@ func (r *rendered) readHeader() error {
 		r.senders = append(r.senders, domainOf(mail.Addr(a.Address).Mailbox()))
 	}
 	return nil
+}
+
+// fieldsIn says of each recipient whether To or Cc of the header name it. Who stands in neither is hidden from the others:
+// "bcc". Where a list cannot be read nobody can be said to be hidden.
+func (r *rendered) fieldsIn(header textproto.MIMEHeader) {
+	// Names do not matter here: words in a charset that we do not know must not hide the addresses beside them.
+	parser := netmail.AddressParser{WordDecoder: &mime.WordDecoder{
+		CharsetReader: func(_ string, in io.Reader) (io.Reader, error) { return in, nil },
+	}}
+	rest, fields := "bcc", map[string]string{}
+	for _, field := range []string{"To", "Cc"} {
+		for _, list := range header.Values(field) {
+			named, err := parser.ParseList(list)
+			if err != nil {
+				rest = "to"
+			}
+			for _, a := range named {
+				bare := netmail.Address{Address: a.Address} // String quotes the local part where it must be
+				if key := mailboxKey(mail.Addr(bare.String()).Mailbox()); fields[key] == "" {
+					fields[key] = strings.ToLower(field)
+				}
+			}
+		}
+	}
+	for i := range r.recipients {
+		one := &r.recipients[i]
+		if one.field = fields[mailboxKey(one.address)]; one.field == "" {
+			one.field = rest
+		}
+	}
+}
+
+// mailboxKey is equal for mailboxes that differ in the case of their domains only.
+func mailboxKey(mailbox string) string {
+	at := strings.LastIndexByte(mailbox, '@') + 1
+	return mailbox[:at] + strings.ToLower(mailbox[at:])
 }
 
 // unreadableFrom is the fault of an author whom we cannot hold against what the relay may send for.

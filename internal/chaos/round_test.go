@@ -194,6 +194,17 @@ func (w *world) strike(t *testing.T, s step, r *rand.Rand, got *figures) {
 	var mends []func()
 	var names []string
 	struck := map[*node]bool{}
+	// Who joins needs the database that is about to break.
+	s = slices.Clone(s)
+	slices.SortStableFunc(s, func(a, b fault) int {
+		switch {
+		case a.name == replaceNode && b.name != replaceNode:
+			return -1
+		case b.name == replaceNode && a.name != replaceNode:
+			return 1
+		}
+		return 0
+	})
 	for _, f := range s {
 		n := w.victim(struck, r)
 		struck[n] = true

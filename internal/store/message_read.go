@@ -62,7 +62,7 @@ func (t Tenant) Message(ctx context.Context, id uuid.UUID) (MessageDetail, error
 			d.Attempts = append(d.Attempts, a)
 			return nil
 		}, `select n, started_at, ended_at, phase, status, code, enhanced, text, transcript from attempts
-			where tenant_id = $1 and message_id = $2 order by id`, t.id, id)
+			where tenant_id = $1 and message_id = $2 order by n, id`, t.id, id) // ids come from the clocks of the nodes
 		return q.batch(ctx, b)
 	})
 	return d, err

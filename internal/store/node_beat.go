@@ -26,7 +26,8 @@ const (
 			backend_start = excluded.backend_start, ended_at = null, stopped_at = null
 		returning clock_timestamp()`
 
-	beatPeers = `select id, name, role, extract(epoch from clock_timestamp() - beat_at)::float8, coalesce(backend_pid, 0),
+	beatPeers = `select id, name, role, extract(epoch from clock_timestamp() - beat_at)::float8,
+		(extract(epoch from beat_at) * 1000000)::bigint, coalesce(backend_pid, 0),
 		coalesce(backend_start, 'epoch'), ended_at is not null from nodes where stopped_at is null and id <> $1`
 
 	// Of other logins' sessions the number is shown, and nothing more.
@@ -42,6 +43,8 @@ type peer struct {
 	id, name string
 	role     NodeRole
 	age      time.Duration // of its last beat
+	beat     time.Duration // when that was, by the database's clock
+	rest     time.Duration // for how long we have seen no other
 	pid      int32
 	start    time.Time
 	ended    bool // was found so before
@@ -89,8 +92,24 @@ func (n *Node) sendBeat(ctx context.Context, s *session) error {
 		peers[i].ours = is && start != nil && start.Equal(peers[i].start)
 		peers[i].alive = peers[i].ours || is && start == nil
 	}
+	s.sight(peers, n.s.clock.ticks())
 	n.count(peers)
 	return n.attend(ctx, s, peers)
+}
+
+// sight notes for how long each peer's beat has been the same: the age alone would have all of them stalled when the database's
+// clock is set forward.
+func (s *session) sight(peers []peer, now time.Duration) {
+	seen := make(map[string]lastBeat, len(peers))
+	for i, p := range peers {
+		last, is := s.seen[p.id]
+		if !is || last.beat != p.beat {
+			last = lastBeat{p.beat, now}
+		}
+		seen[p.id] = last
+		peers[i].rest = now - last.first
+	}
+	s.seen = seen
 }
 
 // show publishes the session's beat, if the session is the node's.
@@ -113,8 +132,9 @@ func scanPeer(r pgx.CollectableRow) (peer, error) {
 	var p peer
 	var id uuid.UUID
 	var age float64
-	err := r.Scan(&id, &p.name, &p.role, &age, &p.pid, &p.start, &p.ended)
-	p.id, p.age = id.String(), time.Duration(age*float64(time.Second))
+	var beat int64
+	err := r.Scan(&id, &p.name, &p.role, &age, &beat, &p.pid, &p.start, &p.ended)
+	p.id, p.age, p.beat = id.String(), time.Duration(age*float64(time.Second)), time.Duration(beat)*time.Microsecond
 	return p, err
 }
 
@@ -147,7 +167,7 @@ func (n *Node) attend(ctx context.Context, s *session, peers []peer) error {
 	n.queueAs(rows, n.assume)
 	prefix := rows.Len()
 	for _, p := range peers {
-		stalled := p.alive && p.role.delivers() && settled && p.age > n.cfg.EndAfter
+		stalled := p.alive && p.role.delivers() && settled && p.age > n.cfg.EndAfter && p.rest >= n.cfg.FenceAfter
 		if stalled {
 			ended, err := n.end(ctx, s, p)
 			if err != nil {

@@ -69,6 +69,12 @@ func (n *Node) step(ctx context.Context) error {
 	if left <= 0 {
 		err := n.use(ctx, s, n.sendBeat)
 		if err != nil && n.current() == s {
+			if n.s.clock.ticks()-s.beat >= n.cfg.FenceAfter {
+				// Nothing is started by its rights any more: another session, perhaps with the server that has taken over, may do better.
+				closeConn(s.conn)
+				n.lose(s, err)
+				return err
+			}
 			n.cfg.Logger.LogAttrs(ctx, slog.LevelError, "the node's heartbeat could not be written; trying again", slog.String("error", err.Error()))
 		}
 		return err

@@ -22,10 +22,14 @@ type session struct {
 	// since is the tick at which the session was made, beat that at which its last good beat began, next that of the next one.
 	since, beat, next time.Duration
 	beats             int
-	watched           time.Duration // the tick of the last look at the peers' sessions
-	shared            bool          // no node of the version before delivers
-	blind             bool          // a stalled peer could not be ended, which was said
+	watched           time.Duration       // the tick of the last look at the peers' sessions
+	shared            bool                // no node of the version before delivers
+	seen              map[string]lastBeat // of the peers' beats
+	blind             bool                // a stalled peer could not be ended, which was said
 }
+
+// lastBeat is a peer's last beat, and the tick at which we saw it first.
+type lastBeat struct{ beat, first time.Duration }
 
 // sessionSettings keep the server from ending a session that waits, and have it notice within 15 s that the host of one is gone,
 // when there is no peer to end it.

@@ -3,6 +3,8 @@ package chaos_test
 import (
 	"testing"
 	"time"
+
+	"github.com/postrider/postrider/internal/relaytest"
 )
 
 // The faults of one node among several.
@@ -42,7 +44,7 @@ func faultsOfCluster() []fault {
 		{name: pauseNodeDatabase, part: partNode, in: in, lasts: 500 * time.Millisecond, spread: 6 * time.Second, strike: stallFromDatabase},
 		{name: cutNodeRelay, part: partNode, in: in, lasts: time.Second, strike: cutFromRelay},
 		{name: refuseNodeRelay, part: partNode, in: in, lasts: time.Second, takenOver: true, strike: func(t *testing.T, b blow) func() {
-			b.n.line.Retarget(freeAddress(t)) // where nobody listens
+			b.n.line.Retarget(relaytest.FreeAddress(t)) // where nobody listens
 			b.n.line.Cut()
 			return func() { b.n.line.Retarget(b.receiver.cfg.Addr) }
 		}},

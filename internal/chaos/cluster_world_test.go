@@ -45,7 +45,7 @@ func newCluster(t *testing.T, server *pgtest.Server, standby bool) *world {
 	database := "w" + w.ledger.prefix
 	server.Exec(t, "postgres", "create database "+database)
 	redis := redistest.Start(t)
-	_, relayPort, err := net.SplitHostPort(freeAddress(t))
+	_, relayPort, err := net.SplitHostPort(relaytest.FreeAddress(t))
 	if err != nil {
 		t.Fatal(err)
 	}

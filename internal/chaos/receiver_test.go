@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postrider/postrider/internal/relaytest"
 	"github.com/postrider/postrider/smtp/smtptest"
 )
 
@@ -38,7 +39,7 @@ type receiver struct {
 func startReceiver(t *testing.T) *receiver {
 	t.Helper()
 	r := &receiver{copies: map[string]int{}, drains: map[string]string{}}
-	r.cfg = smtptest.Config{Addr: freeAddress(t), TLSAddr: "-", KeepRecords: -1, OnTransaction: r.take}
+	r.cfg = smtptest.Config{Addr: relaytest.FreeAddress(t), TLSAddr: "-", KeepRecords: -1, OnTransaction: r.take}
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
 	return r

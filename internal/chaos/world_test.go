@@ -79,7 +79,7 @@ func newWorld(t *testing.T, database string, server *pgtest.Server) *world {
 // node makes a node that does not run yet. It is stopped at the end of the test.
 func (w *world) node(t *testing.T, name, dir, data string) *node {
 	t.Helper()
-	listen := freeAddress(t)
+	listen := relaytest.FreeAddress(t)
 	n := &node{name: name, url: "http://" + listen, program: program(t), data: data, log: filepath.Join(dir, "serve.log"), env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
 		"POSTRIDER_DATA=" + data,
@@ -185,22 +185,6 @@ func (w *world) probe(t *testing.T, r *rand.Rand) time.Duration {
 		}
 	}
 	return time.Since(begun)
-}
-
-// freeAddress finds a port below the range from which the system takes client ports, so that a server that restarts
-// finds its port free again.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	const low, high = 20000, 32768
-	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low)))
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			return address
-		}
-	}
-	t.Fatal("no free port on 127.0.0.1")
-	return ""
 }
 
 func port(t *testing.T, address string) string {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postrider/postrider/internal/relaytest"
 )
 
 // node is a service as a process.
@@ -32,7 +32,7 @@ type node struct {
 // newNode makes one that does not run yet. It is killed at the end of the test.
 func newNode(t *testing.T, name, program, data string, settings ...string) *node {
 	t.Helper()
-	listen := freeAddress(t)
+	listen := relaytest.FreeAddress(t)
 	dir := t.TempDir()
 	n := &node{name: name, program: program, data: data, url: "http://" + listen, log: filepath.Join(dir, "log")}
 	n.env = append([]string{
@@ -193,21 +193,6 @@ func (n *node) must(t *testing.T, key, method, path string, body, into any) {
 	if err := n.ask(t, key, method, path, body, into); err != nil {
 		t.Fatalf("%s %s: %v\n%s", method, path, err, n.said())
 	}
-}
-
-// freeAddress finds a port below the range from which the system takes client ports, so that a node that starts again finds it free.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	const low, high = 20000, 32768
-	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low)))
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			return address
-		}
-	}
-	t.Fatal("no free port on 127.0.0.1")
-	return ""
 }
 
 // copyKeys gives a node the keys that another one has made, as an operator does.
